@@ -1,0 +1,1 @@
+//! The clinic: capture, spool, courier, inbox, local page

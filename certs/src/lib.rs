@@ -1,0 +1,1 @@
+//! County CA, enrolment, revocation, signatures

@@ -1,0 +1,1 @@
+//! ECG readers, writers, measurement and drawing: pure, usable alone

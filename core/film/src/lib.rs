@@ -1,0 +1,1 @@
+//! Lossless coder for radiographs: pure, usable alone

@@ -1,0 +1,1 @@
+//! The diagnostic report: document, canonical form and PDF

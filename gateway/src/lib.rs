@@ -1,0 +1,1 @@
+//! The county: link, ingest, store, queue, SLA, reports, returns, audit

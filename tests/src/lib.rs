@@ -1,0 +1,1 @@
+//! Simulator, lab, phantoms, demo and end-to-end days

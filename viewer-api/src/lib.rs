@@ -1,0 +1,1 @@
+//! The reading room over HTTP: REST, live events, image decoding, pages
