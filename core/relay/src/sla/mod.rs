@@ -1,0 +1,1 @@
+//! Service levels: policy as data, deadlines as pure functions of stored events.

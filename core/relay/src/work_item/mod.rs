@@ -1,0 +1,1 @@
+//! The work item: states, lease and fencing as consuming transitions that can refuse.
