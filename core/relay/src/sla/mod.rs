@@ -1,1 +1,10 @@
-//! Service levels: policy as data, deadlines as pure functions of stored events.
+//! Service levels: policy as data, deadlines as pure functions of stored events. Nothing here runs a timer:
+//! deleting every timer and restarting changes no deadline.
+
+mod calendar;
+mod deadline;
+mod policy;
+
+pub use calendar::{CalendarError, DutyCalendar, ShiftMinutes};
+pub use deadline::{Deadline, Promise, StudyTimes, deadlines, next_due, promise};
+pub use policy::{ClockRules, CriticalRules, DEFAULT_POLICY, PolicyError, SlaPolicy, Stage, StageLimits};

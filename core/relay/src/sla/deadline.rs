@@ -1,0 +1,217 @@
+//! Deadlines of a study, computed from what happened.
+
+use super::policy::{SlaPolicy, Stage};
+use crate::clock::UtcMs;
+use crate::study::{Class, Kind};
+
+/// What happened to a study, as stored. `None` = not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StudyTimes {
+    /// T0: exam completed, corrected by clock offsets.
+    pub t0: UtcMs,
+    /// First durable object at the county.
+    pub safe: Option<UtcMs>,
+    /// Consult accepted.
+    pub accepted: Option<UtcMs>,
+    /// First claimed by a reader.
+    pub claimed: Option<UtcMs>,
+    /// Preliminary version released.
+    pub prelim: Option<UtcMs>,
+    /// First signed by an author.
+    pub reported: Option<UtcMs>,
+    /// Second signature.
+    pub audited: Option<UtcMs>,
+    /// Preliminary version in the clinic's store.
+    pub prelim_received: Option<UtcMs>,
+    /// Final version in the clinic's store.
+    pub received: Option<UtcMs>,
+    /// Preliminary version opened.
+    pub prelim_opened: Option<UtcMs>,
+    /// Final version opened.
+    pub opened: Option<UtcMs>,
+    /// Time during which the county's clock stood still (sent back to the clinic), in ms.
+    pub paused_ms: i64,
+}
+
+impl StudyTimes {
+    /// When the stage was reached.
+    #[must_use]
+    pub const fn reached(&self, stage: Stage) -> Option<UtcMs> {
+        match stage {
+            Stage::Safe => self.safe,
+            Stage::Accepted => self.accepted,
+            Stage::Claimed => self.claimed,
+            Stage::Prelim => first(self.prelim, self.reported),
+            Stage::Reported => self.reported,
+            Stage::Audited => self.audited,
+            Stage::PrelimReceived => first(self.prelim_received, self.received),
+            Stage::Received => self.received,
+            Stage::PrelimOpened => first(self.prelim_opened, self.opened),
+            Stage::Opened => self.opened,
+        }
+    }
+}
+
+const fn first(one: Option<UtcMs>, other: Option<UtcMs>) -> Option<UtcMs> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(if a.0 <= b.0 { a } else { b }),
+        (Some(a), None) => Some(a),
+        (None, b) => b,
+    }
+}
+
+/// One limit of a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// Which stage.
+    pub stage: Stage,
+    /// When it is due.
+    pub due_at: UtcMs,
+    /// When it was reached, if it was.
+    pub reached_at: Option<UtcMs>,
+}
+
+impl Deadline {
+    /// True when the stage was reached too late, or is not reached and due.
+    #[must_use]
+    pub fn breached(&self, now: UtcMs) -> bool {
+        self.reached_at.unwrap_or(now) > self.due_at
+    }
+
+    /// Ms left until it is due; negative = overdue; `None` when the stage is reached.
+    #[must_use]
+    pub const fn remaining_ms(&self, now: UtcMs) -> Option<i64> {
+        match self.reached_at {
+            Some(_) => None,
+            None => Some(self.due_at.since(now)),
+        }
+    }
+}
+
+/// The promise to the clinic: the version in its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promise {
+    /// Due.
+    pub due_at: UtcMs,
+    /// Kept at, if it was reached.
+    pub received_at: Option<UtcMs>,
+}
+
+impl Promise {
+    /// On time = received by the due time. A study never reported is late once it is due.
+    #[must_use]
+    pub fn on_time(&self) -> bool {
+        self.received_at.is_some_and(|at| at <= self.due_at)
+    }
+}
+
+fn due_at(policy: &SlaPolicy, class: Class, times: &StudyTimes, limit_ms: i64) -> UtcMs {
+    let limit_ms = limit_ms + times.paused_ms;
+    if class.is_urgent() {
+        times.t0.plus_ms(limit_ms)
+    } else {
+        policy.calendar.add_duty_ms(times.t0, limit_ms)
+    }
+}
+
+/// Every limit of the study, in order of stage.
+#[must_use]
+pub fn deadlines(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Vec<Deadline> {
+    let limits = policy.limits(kind, class);
+    let signatures = policy.signatures(kind);
+    limits
+        .iter()
+        .filter(|(stage, _)| *stage != Stage::Audited || signatures > 1)
+        .map(|(stage, limit_ms)| Deadline {
+            stage,
+            due_at: due_at(policy, class, times, limit_ms),
+            reached_at: times.reached(stage),
+        })
+        .collect()
+}
+
+/// The earliest limit not yet reached, leaving out stages that a later reached stage has made moot.
+#[must_use]
+pub fn next_due(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Option<Deadline> {
+    let all = deadlines(policy, kind, class, times);
+    let furthest = all.iter().filter(|d| d.reached_at.is_some()).map(|d| d.stage).max();
+    all.into_iter()
+        .filter(|d| d.reached_at.is_none() && furthest.is_none_or(|stage| d.stage > stage))
+        .min_by_key(|d| d.due_at)
+}
+
+/// The promise of the study. Where the policy limits `prelim_received` for an emergency film, a preliminary report
+/// in time keeps the promise (one reader alone on duty).
+#[must_use]
+pub fn promise(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Promise {
+    let limits = policy.limits(kind, class);
+    let limit = |stage| limits.limit_ms(stage);
+    let received = limit(Stage::Received).expect("invariant: the policy demands `received`");
+    let (stage, limit_ms) = match limit(Stage::PrelimReceived) {
+        Some(prelim) if prelim >= received => (Stage::PrelimReceived, prelim),
+        _ => (Stage::Received, received),
+    };
+    Promise { due_at: due_at(policy, class, times, limit_ms), received_at: times.reached(stage) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::MINUTE_MS;
+
+    fn at(text: &str) -> UtcMs {
+        UtcMs(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+    }
+
+    fn policy() -> SlaPolicy {
+        SlaPolicy::default()
+    }
+
+    #[test]
+    fn a_green_ecg_at_two_in_the_morning_is_due_at_ten_past() {
+        let t0 = at("2026-11-22T02:00:00+08:00");
+        let times = StudyTimes { t0, safe: Some(t0.plus_ms(20_000)), ..StudyTimes::default() };
+        let next = next_due(&policy(), Kind::Ecg, Class::Green, &times).unwrap();
+        assert_eq!((next.stage, next.due_at), (Stage::Claimed, t0.plus_ms(3 * MINUTE_MS)));
+        assert_eq!(promise(&policy(), Kind::Ecg, Class::Green, &times).due_at, t0.plus_ms(10 * MINUTE_MS));
+    }
+
+    #[test]
+    fn a_routine_film_of_the_evening_is_due_the_next_morning() {
+        let times = StudyTimes { t0: at("2026-11-22T17:30:00+08:00"), ..StudyTimes::default() };
+        let promise = promise(&policy(), Kind::Xray, Class::Routine, &times);
+        assert_eq!(promise.due_at, at("2026-11-23T08:30:00+08:00"));
+    }
+
+    #[test]
+    fn a_study_never_reported_is_late_and_breached() {
+        let times = StudyTimes { t0: UtcMs(0), ..StudyTimes::default() };
+        let promise = promise(&policy(), Kind::Ecg, Class::Green, &times);
+        assert!(!promise.on_time());
+        let all = deadlines(&policy(), Kind::Ecg, Class::Green, &times);
+        assert!(all.iter().all(|d| d.breached(UtcMs(100 * MINUTE_MS))));
+    }
+
+    #[test]
+    fn a_preliminary_report_keeps_the_promise_of_an_emergency_film() {
+        let received = Some(UtcMs(29 * MINUTE_MS));
+        let times = StudyTimes { t0: UtcMs(0), prelim_received: received, ..StudyTimes::default() };
+        assert!(promise(&policy(), Kind::Xray, Class::Emergency, &times).on_time());
+        assert!(!promise(&policy(), Kind::Xray, Class::Routine, &times).on_time());
+    }
+
+    #[test]
+    fn time_at_the_clinic_after_a_retake_request_moves_the_limit() {
+        let times = StudyTimes { t0: UtcMs(0), paused_ms: 5 * MINUTE_MS, ..StudyTimes::default() };
+        assert_eq!(promise(&policy(), Kind::Ecg, Class::Green, &times).due_at, UtcMs(15 * MINUTE_MS));
+    }
+
+    #[test]
+    fn stages_overtaken_are_not_due_any_more() {
+        let minute = |m: i64| Some(UtcMs(m * MINUTE_MS));
+        let times =
+            StudyTimes { t0: UtcMs(0), safe: minute(1), reported: minute(2), ..StudyTimes::default() };
+        let next = next_due(&policy(), Kind::Ecg, Class::Green, &times).unwrap();
+        assert_eq!(next.stage, Stage::Received);
+    }
+}
