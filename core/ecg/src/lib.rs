@@ -1,1 +1,19 @@
-//! ECG readers, writers, measurement and drawing: pure, usable alone
+//! ECG library: readers of what carts export, one model, checks, measurement, drawing to the millimetre, writers.
+//!
+//! Pure and usable alone: no files, no clock, no randomness of its own. [`read`] turns bytes into an [`Ecg`];
+//! what the cart measured or claimed is kept in [`model::Device`], apart from everything computed here.
+
+pub mod error;
+pub mod format;
+pub mod lead;
+pub mod limits;
+pub mod model;
+pub mod read;
+mod text;
+mod view;
+
+pub use error::{ErrorKind, ReadError};
+pub use format::{Format, SNIFF_BYTES, sniff};
+pub use lead::{Filters, Lead, LeadId, Samples, Unit};
+pub use model::Ecg;
+pub use read::{Companion, Hints, read};
