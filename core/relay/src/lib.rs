@@ -7,8 +7,6 @@
 pub mod clock;
 pub mod codes;
 pub mod durable;
-// Under construction: build with `--features formats`; the gate goes when the module is green.
-#[cfg(feature = "formats")]
 pub mod formats;
 pub mod ids;
 pub mod letter;
