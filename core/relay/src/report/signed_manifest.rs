@@ -52,7 +52,8 @@ pub struct SignedManifest {
     pub pdf_sha256: Sha256,
     /// Who signs as author.
     pub author: PersonId,
-    /// Signatures without which this version is not valid: 1 = author alone, 2 = author and reviewer.
+    /// Signatures that policy asks for until the report is final: 1 = author alone, 2 = author and reviewer. A preliminary
+    /// version is valid with the author's alone.
     pub required_signatures: u8,
     /// True when the signing key is a demonstration key without third-party CA.
     pub demo_signature: bool,
@@ -60,18 +61,48 @@ pub struct SignedManifest {
     pub signed_at: UtcMs,
 }
 
-/// What the reviewer signs: the same manifest and the author's signature over it.
+/// What the reviewer signs: the version that he releases, and the author's version that it is built on.
+///
+/// The second person's name and time stand on the released paper, and he may change words; so the released version has
+/// content and appearance of its own, which the author cannot have signed. A reviewed package therefore holds
+/// `report.json` and `report.pdf` of *this* manifest; the author's [`SignedManifest`] and CMS go with it as evidence of
+/// the version he signed (its own `json_sha256`/`pdf_sha256` are those of the earlier package, which the clinic has).
+/// A verifier checks: both CMS; `json_sha256`/`pdf_sha256` here against the package; `manifest_sha256` and
+/// `author_cms_sha256` against the author's parts; report id, clinic, study equal in both; `version` greater than the
+/// author's and `previous` equal to the author's version; reviewer ≠ author.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewManifest {
     /// [`PURPOSE_REVIEW`].
     pub purpose: String,
+    /// Same report as the author's manifest.
+    pub report_id: ReportId,
+    /// The released version, greater than the author's.
+    pub version: u32,
+    /// The author's version that was audited.
+    pub previous: u32,
+    /// Final, correction or addendum.
+    pub kind: ReportKind,
+    /// Same clinic as the author's manifest.
+    pub clinic: ClinicId,
+    /// Same study as the author's manifest.
+    pub study_uid: StudyUid,
+    /// The set of objects it has read.
+    pub study_revision: StudyRevision,
+    /// SHA-256 of the released `report.json`.
+    pub json_sha256: Sha256,
+    /// SHA-256 of the released `report.pdf`.
+    pub pdf_sha256: Sha256,
+    /// True when the reviewer changed words; then the report names both.
+    pub words_changed: bool,
     /// SHA-256 of the canonical bytes of the author's [`SignedManifest`].
     pub manifest_sha256: Sha256,
     /// SHA-256 of the author's CMS.
     pub author_cms_sha256: Sha256,
     /// Who signs as reviewer.
     pub reviewer: PersonId,
+    /// True when the reviewer's key is a demonstration key.
+    pub demo_signature: bool,
     /// When the reviewer signed.
     pub signed_at: UtcMs,
 }
