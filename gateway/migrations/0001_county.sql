@@ -54,7 +54,7 @@ CREATE TABLE study (
   arrived_at       INTEGER,
   complete_at      INTEGER,
   last_object_at   INTEGER,
-  -- BLAKE3 over the sorted hashes of the durable current objects, and how often it changed
+  -- BLAKE3 over the sorted hashes of the durable objects, and how often it changed
   revision         BLOB,
   revision_number  INTEGER NOT NULL DEFAULT 0,
   objects_here     INTEGER NOT NULL DEFAULT 0,
@@ -211,18 +211,24 @@ CREATE TABLE work_item (
   lease_epoch     INTEGER NOT NULL DEFAULT 0,
   -- author of the last signed version
   author          TEXT,
+  -- 1 while the newest version lacks the second signature that policy asks for
+  awaits_audit    INTEGER NOT NULL DEFAULT 0,
   -- late_objects 待补充, identity_corrected 待更正
   attention       TEXT,
   attention_owner TEXT,
   attention_at    INTEGER,
   -- cache of what the events say, for lists and figures; never the source of a deadline
   created_at      INTEGER NOT NULL,
+  accepted_at     INTEGER,
   first_claimed_at INTEGER,
   prelim_at       INTEGER,
   reported_at     INTEGER,
   audited_at      INTEGER,
+  prelim_received_at INTEGER,
+  prelim_opened_at INTEGER,
   received_at     INTEGER,
   opened_at       INTEGER,
+  paused_ms       INTEGER NOT NULL DEFAULT 0,
   closed_at       INTEGER,
   due_at          INTEGER,
   due_stage       TEXT,

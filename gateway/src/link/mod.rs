@@ -1,0 +1,3 @@
+//! The link listener.
+
+pub mod ports;

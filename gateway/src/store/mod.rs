@@ -1,0 +1,168 @@
+//! The county's facts in SQLite (WAL, `synchronous=FULL`) and its bytes in the blob store.
+//!
+//! Durable rule: a state change, its event and the follow-up job are one transaction. Every write goes through
+//! [`Store::write`] (one writer, group commit, a savepoint for each command); reads have their own connections.
+
+mod error;
+pub mod event;
+mod row;
+mod scope;
+mod writer;
+
+pub use error::StoreError;
+pub use event::{NewEvent, StoredEvent};
+pub use row::{Columns, one_row, signed};
+pub use scope::Scope;
+
+use futures::future::BoxFuture;
+use relay_core::durable::{BlobStore, Disk};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// Connections for reading: a page each for the list, a study, figures and background, and one to spare.
+const READERS: u32 = 5;
+/// How long a reader waits for a connection.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// How long SQLite waits for a lock that another process (backup, command line) holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The database file under the home directory.
+pub const DATABASE_FILE: &str = "county.db";
+/// The blob store's directory under the home directory.
+pub const BLOB_DIR: &str = "store";
+/// Objects that may not enter custody, under the home directory.
+pub const QUARANTINE_DIR: &str = "quarantine";
+/// Previews, under the home directory; they can be made again.
+pub const PREVIEW_DIR: &str = "previews";
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The county's store. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    home: Arc<PathBuf>,
+    readers: SqlitePool,
+    writer: writer::Writer,
+    live: broadcast::Sender<StoredEvent>,
+    blobs: BlobStore,
+    disk: Arc<dyn Disk>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+fn options(home: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(home.join(DATABASE_FILE))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+}
+
+impl Store {
+    /// Opens the store under `home`, creating and migrating it when needed.
+    ///
+    /// # Errors
+    /// [`StoreError`] naming what failed; a database of a newer release is refused.
+    pub async fn open(home: &Path, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
+        for dir in [home.to_owned(), home.join(QUARANTINE_DIR), home.join(PREVIEW_DIR)] {
+            disk.create_dir_all(&dir).map_err(|e| StoreError::Database {
+                what: "create the home directory",
+                source: Arc::new(sqlx::Error::Io(e)),
+            })?;
+        }
+        let blobs = BlobStore::open(Arc::clone(&disk), home.join(BLOB_DIR)).map_err(|e| {
+            let source = sqlx::Error::Io(std::io::Error::other(e));
+            StoreError::Database { what: "open the blob store", source: Arc::new(source) }
+        })?;
+        let mut connection =
+            options(home).connect().await.map_err(StoreError::database("open the database"))?;
+        MIGRATIONS.run(&mut connection).await.map_err(|e| StoreError::Migration(e.to_string()))?;
+        let last_seq = event::last_seq(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(READ_DEADLINE)
+            .connect_with(options(home).pragma("query_only", "1"))
+            .await
+            .map_err(StoreError::database("open the readers"))?;
+        let (live, _) = broadcast::channel(writer::LIVE_EVENTS);
+        let (writer, _task) = writer::start(connection, live.clone(), last_seq);
+        Ok(Self { home: Arc::new(home.to_owned()), readers, writer, live, blobs, disk })
+    }
+
+    /// Runs `work` in the next transaction and answers after the commit. On `Err` nothing of it is kept; neighbours in
+    /// the same transaction are not touched.
+    ///
+    /// ```ignore
+    /// store.write(move |tx| Box::pin(async move { event::append(tx, new).await })).await?;
+    /// ```
+    ///
+    /// # Errors
+    /// What `work` returns, or that the commit failed.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.writer.write(work).await
+    }
+
+    /// A connection for reading. It cannot write.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] when none is free within the deadline.
+    pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.readers.acquire().await.map_err(StoreError::database("acquire a reader"))
+    }
+
+    /// Events as they are committed. A listener that falls behind reads [`event::after_in`].
+    #[must_use]
+    pub fn live(&self) -> broadcast::Receiver<StoredEvent> {
+        self.live.subscribe()
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    /// The disk beneath, for small files through `relay_core::durable`.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Where the preview of an object is, whether or not it has been made.
+    #[must_use]
+    pub fn preview_path(&self, hash: &relay_core::ids::ObjectHash) -> PathBuf {
+        let hex = hash.to_hex();
+        self.home.join(PREVIEW_DIR).join(&hex[..2]).join(format!("{hex}.jpg"))
+    }
+
+    /// Ends reading and lets the writer finish: the last handle that is dropped closes the file.
+    pub async fn close(self) {
+        self.readers.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
