@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn junk_is_not_dicom() {
-        for junk in [&b"\xFF\xD8\xFF\xE0\0\x10JFIF\0"[..], b"\x1F\x8B\x08\0\0\0\0\0\0", b"", b"\0\0\0\0\0\0\0\0\0\0"] {
+        for junk in
+            [&b"\xFF\xD8\xFF\xE0\0\x10JFIF\0"[..], b"\x1F\x8B\x08\0\0\0\0\0\0", b"", b"\0\0\0\0\0\0\0\0\0\0"]
+        {
             assert_eq!(sniff(junk), Sniffed::Unknown, "{junk:?}");
         }
         assert_eq!(sniff(b"%PDF-1.7\n..."), Sniffed::Pdf);

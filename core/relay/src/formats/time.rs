@@ -169,7 +169,9 @@ fn offset(text: &str) -> Option<i32> {
 fn day(text: &str) -> Option<i64> {
     let text = text.trim().as_bytes();
     let digits: Vec<u8> = match *text {
-        [y0, y1, y2, y3, b'.' | b'-' | b'/', m0, m1, b'.' | b'-' | b'/', d0, d1] => vec![y0, y1, y2, y3, m0, m1, d0, d1],
+        [y0, y1, y2, y3, b'.' | b'-' | b'/', m0, m1, b'.' | b'-' | b'/', d0, d1] => {
+            vec![y0, y1, y2, y3, m0, m1, d0, d1]
+        }
         _ if text.len() == 8 => text.to_vec(),
         _ => return None,
     };

@@ -66,7 +66,10 @@ fn native<R: Read + Seek>(
     }
     if facts.syntax_family.is_encapsulated() && tag == Tag::PIXEL_DATA {
         let syntax = &facts.transfer_syntax;
-        return Err(contradiction(tag, format!("transfer syntax {syntax} demands fragments, but the value is plain")));
+        return Err(contradiction(
+            tag,
+            format!("transfer syntax {syntax} demands fragments, but the value is plain"),
+        ));
     }
     if [facts.rows, facts.columns].contains(&Some(0)) && length > 0 {
         return Err(contradiction(tag, format!("{length} bytes for an image of zero rows or columns")));
@@ -127,7 +130,10 @@ fn encapsulated<R: Read + Seek>(
     let (tag, family) = (header.tag, facts.syntax_family);
     if family == SyntaxFamily::Native {
         let syntax = &facts.transfer_syntax;
-        return Err(contradiction(tag, format!("the value is in fragments, but transfer syntax {syntax} has none")));
+        return Err(contradiction(
+            tag,
+            format!("the value is in fragments, but transfer syntax {syntax} has none"),
+        ));
     }
     let seen = walk(input, tag)?;
     if !seen.closed {
@@ -139,7 +145,8 @@ fn encapsulated<R: Read + Seek>(
     if [facts.rows, facts.columns].contains(&Some(0)) {
         return Err(contradiction(tag, format!("{} bytes for an image of zero rows or columns", seen.bytes)));
     }
-    let per_frame = !matches!(family, SyntaxFamily::Video | SyntaxFamily::OtherEncapsulated | SyntaxFamily::Unknown);
+    let per_frame =
+        !matches!(family, SyntaxFamily::Video | SyntaxFamily::OtherEncapsulated | SyntaxFamily::Unknown);
     let frames = u64::from(facts.frames.unwrap_or(1));
     if per_frame && seen.count < frames {
         let count = seen.count;

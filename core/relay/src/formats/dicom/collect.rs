@@ -74,8 +74,14 @@ const WANTED: &[Tag] = &[
 ];
 
 /// Elements of which a second, different value is worth a note.
-const IDENTIFYING: &[Tag] =
-    &[Tag::SOP_INSTANCE, Tag::STUDY_UID, Tag::SERIES_UID, Tag::PATIENT_NAME, Tag::PATIENT_ID, Tag::BIRTH_DATE];
+const IDENTIFYING: &[Tag] = &[
+    Tag::SOP_INSTANCE,
+    Tag::STUDY_UID,
+    Tag::SERIES_UID,
+    Tag::PATIENT_NAME,
+    Tag::PATIENT_ID,
+    Tag::BIRTH_DATE,
+];
 
 /// The values of one data set.
 #[derive(Debug)]
@@ -135,7 +141,12 @@ pub(super) fn read<R: Read + Seek>(
 }
 
 impl Collected {
-    fn keep<R: Read + Seek>(&mut self, input: &mut Input<R>, tag: Tag, length: u64) -> Result<(), AdmitError> {
+    fn keep<R: Read + Seek>(
+        &mut self,
+        input: &mut Input<R>,
+        tag: Tag,
+        length: u64,
+    ) -> Result<(), AdmitError> {
         if length > input.left() {
             return Err(beyond(tag, length, input).into());
         }
@@ -170,7 +181,8 @@ impl Collected {
         }
         let charset_raw = self.ascii(Tag::CHARSET);
         let charset = Charset::of(charset_raw.as_deref().unwrap_or_default());
-        let texts = Texts { values: &self.values, charset, repaired: Cell::new(false), unreadable: Cell::new(false) };
+        let texts =
+            Texts { values: &self.values, charset, repaired: Cell::new(false), unreadable: Cell::new(false) };
         let name = texts.decode(Tag::PATIENT_NAME, Field::Name);
         let text = |tag| texts.decode(tag, Field::Line).map(|d| d.text);
         let bits = |tag| self.number(tag).and_then(|n| u16::try_from(n).ok());
@@ -219,7 +231,8 @@ impl Collected {
             series_uid,
             notes: Vec::new(),
         };
-        for (seen, note) in [(&texts.repaired, Note::TextRepaired), (&texts.unreadable, Note::TextUnreadable)] {
+        for (seen, note) in [(&texts.repaired, Note::TextRepaired), (&texts.unreadable, Note::TextUnreadable)]
+        {
             if seen.get() {
                 self.notes.insert(note);
             }
@@ -233,10 +246,15 @@ impl Collected {
 
     /// A UID in its lawful form.
     fn uid<T: FromStr<Err = IdError>>(&self, tag: Tag) -> Result<T, AdmitError> {
-        let refuse = |reason: String| AdmitError::from(Refusal::new(Code::RefusedUid, tag.to_string(), reason));
+        let refuse =
+            |reason: String| AdmitError::from(Refusal::new(Code::RefusedUid, tag.to_string(), reason));
         let Some(value) = self.values.get(&tag) else {
             let directory = self.meta_sop_class.as_deref() == Some(DICOMDIR);
-            let reason = if directory { "absent: this is a DICOMDIR, a media directory, not an object" } else { "absent" };
+            let reason = if directory {
+                "absent: this is a DICOMDIR, a media directory, not an object"
+            } else {
+                "absent"
+            };
             return Err(refuse(reason.to_owned()));
         };
         let text = String::from_utf8_lossy(value);
@@ -313,7 +331,9 @@ fn parsed<T: FromStr<Err = IdError>>(tag: Tag, text: &str) -> Result<T, AdmitErr
             IdError::Empty { .. } => "empty".to_owned(),
             IdError::TooLong { len, max, .. } => format!("{len} characters, at most {max} are lawful"),
             IdError::Character { found: '\\', .. } => "several values where one is lawful".to_owned(),
-            IdError::Character { found, at, .. } => format!("the unlawful character {found:?} at position {at}"),
+            IdError::Character { found, at, .. } => {
+                format!("the unlawful character {found:?} at position {at}")
+            }
             IdError::EmptyComponent { .. } => "an empty component".to_owned(),
             other => other.to_string(),
         };

@@ -74,11 +74,8 @@ pub(super) fn next<R: Read + Seek>(input: &mut Input<R>, coding: Coding) -> Resu
 
 fn parse<R: Read + Seek>(input: &mut Input<R>, coding: Coding, bytes: [u8; 8]) -> Result<Header, AdmitError> {
     let [a, b, c, d, v0, v1, l0, l1] = bytes;
-    let (u16_of, u32_of): (fn([u8; 2]) -> u16, fn([u8; 4]) -> u32) = if coding.big_endian {
-        (u16::from_be_bytes, u32::from_be_bytes)
-    } else {
-        (u16::from_le_bytes, u32::from_le_bytes)
-    };
+    let u16_of = |b| if coding.big_endian { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) };
+    let u32_of = |b| if coding.big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) };
     let tag = Tag(u16_of([a, b]), u16_of([c, d]));
     let plain = Header { tag, vr: None, length: u32_of([v0, v1, l0, l1]), odd_vr: false };
     if tag.0 == 0xFFFE || !coding.explicit {
@@ -102,7 +99,13 @@ fn parse<R: Read + Seek>(input: &mut Input<R>, coding: Coding, bytes: [u8; 8]) -
     if plain.length().is_some_and(|length| length <= input.left()) {
         return Ok(Header { odd_vr: true, ..plain });
     }
-    let reason = format!("bytes {v0:02X} {v1:02X} stand where the VR of {tag} should be, before byte {}", input.pos());
+    // Blanks or NULs for the VR with a length of 16 bits: met in files of CT consoles.
+    let short = u32::from(u16_of([l0, l1]));
+    if matches!(vr, [b' ', b' '] | [0, 0] | [b'?', b'?']) && u64::from(short) <= input.left() {
+        return Ok(Header { tag, vr: None, length: short, odd_vr: true });
+    }
+    let reason =
+        format!("bytes {v0:02X} {v1:02X} stand where the VR of {tag} should be, before byte {}", input.pos());
     Err(Refusal::new(Code::RefusedUnparsable, tag.to_string(), reason).into())
 }
 

@@ -113,6 +113,8 @@ impl<R: Read + Seek> Input<R> {
                 Ok(0) => break,
                 Ok(n) => count += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The inflater's word for a stream that is cut off; a file itself ends with zero bytes read.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && self.inflates() => break,
                 Err(error) => return Err(self.explain(error)),
             }
         }

@@ -45,10 +45,12 @@ pub(in super::super) fn looks_like_bare_data_set(head: &[u8]) -> bool {
 pub(super) fn open<R: Read + Seek>(source: R) -> Result<Opened<R>, AdmitError> {
     let mut notes = BTreeSet::new();
     let mut input = Input::new(source)?;
-    let mut head = [0u8; 132];
+    let mut head = [0u8; 140];
     let count = input.fill(&mut head)?;
     let head = &head[..count];
-    let begin = if head.get(128..) == Some(b"DICM") {
+    // `DICM` may stand at byte 128 of a bare data set by chance, inside a text.
+    let by_chance = || looks_like_bare_data_set(head) && !looks_like_bare_data_set(&head[132..]);
+    let begin = if head.get(128..132) == Some(b"DICM") && !by_chance() {
         132
     } else if head.starts_with(b"DICM") {
         notes.insert(Note::NoPreamble);
@@ -60,7 +62,10 @@ pub(super) fn open<R: Read + Seek>(source: R) -> Result<Opened<R>, AdmitError> {
         let reason = if count == 0 {
             "the file is empty".to_owned()
         } else {
-            format!("no DICM at byte 128 and the first of {} bytes are no DICOM element", input.pos() + input.left())
+            format!(
+                "no DICM at byte 128 and the first of {} bytes are no DICOM element",
+                input.pos() + input.left()
+            )
         };
         return Err(Refusal::new(Code::RefusedFormat, "", reason).into());
     };

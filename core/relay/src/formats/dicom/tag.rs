@@ -89,8 +89,7 @@ impl Tag {
     /// Whether this element holds the pixels.
     #[must_use]
     pub const fn is_pixels(self) -> bool {
-        matches!((self.0, self.1), (0x7FE0, 0x0008..=0x0010))
-            && matches!(self.1, 0x0008 | 0x0009 | 0x0010)
+        matches!((self.0, self.1), (0x7FE0, 0x0008..=0x0010)) && matches!(self.1, 0x0008 | 0x0009 | 0x0010)
     }
 }
 

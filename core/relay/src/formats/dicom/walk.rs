@@ -88,7 +88,9 @@ impl Walker {
             }
             let room = end - input.pos();
             if inner > room {
-                let reason = format!("an item of {inner} bytes does not fit into the {room} bytes left of its sequence");
+                let reason = format!(
+                    "an item of {inner} bytes does not fit into the {room} bytes left of its sequence"
+                );
                 return Err(Refusal::new(Code::RefusedUnparsable, tag.to_string(), reason).into());
             }
             if !input.skip(inner)? {
@@ -133,7 +135,10 @@ impl Walker {
                     in_item = true;
                 }
                 (false, tag) | (true, tag @ Tag::ITEM) => {
-                    let reason = format!("{tag} stands where an item or delimiter should be, before byte {}", input.pos());
+                    let reason = format!(
+                        "{tag} stands where an item or delimiter should be, before byte {}",
+                        input.pos()
+                    );
                     return Err(Refusal::new(Code::RefusedUnparsable, top.to_string(), reason).into());
                 }
                 (true, _) => match inner.length() {

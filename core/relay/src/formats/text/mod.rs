@@ -73,7 +73,15 @@ impl Charset {
     /// Decodes a value.
     #[must_use]
     pub fn decode(&self, bytes: &[u8], field: Field) -> Decoded {
-        let bytes = trim(bytes);
+        let mut decoded = self.decode_whole(trim(bytes), field);
+        if field == Field::Name {
+            // Empty groups at the end of a name say nothing (PS3.5 §6.2.1.1).
+            decoded.text.truncate(decoded.text.trim_end_matches('=').len());
+        }
+        decoded
+    }
+
+    fn decode_whole(&self, bytes: &[u8], field: Field) -> Decoded {
         if bytes.contains(&0x1B) {
             let out = iso2022::decode(bytes, self.initial_g1, field);
             return finish(out.text, out.repaired || (!self.declared && !out.unreadable), out.unreadable);

@@ -52,7 +52,7 @@ fn looks_chinese(bytes: &[u8]) -> bool {
         }
         let Some(&trail) = bytes.get(at + 1) else { break };
         let width = if trail.is_ascii_digit() { 4 } else { 2 };
-        let accented = lead >= 0xC0 && (trail >= 0xC0 || trail < 0x80);
+        let accented = lead >= 0xC0 && !(0x80..0xC0).contains(&trail);
         score += match trail {
             _ if width == 4 || lead < 0xA0 || (0x80..0xA0).contains(&trail) => 3,
             0xA0.. => 2,

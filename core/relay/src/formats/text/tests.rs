@@ -15,7 +15,11 @@ fn declared_chinese_sets_are_obeyed_even_with_ascii_second_bytes() {
             ("b2e2953290318139ee395ecad4", "测𠂇㐀^试"),
         ] {
             let decoded = name(set, bytes);
-            assert_eq!((decoded.text.as_str(), decoded.repaired, decoded.unreadable), (text, false, false), "{set}");
+            assert_eq!(
+                (decoded.text.as_str(), decoded.repaired, decoded.unreadable),
+                (text, false, false),
+                "{set}"
+            );
         }
     }
 }
@@ -114,7 +118,15 @@ fn half_a_character_is_marked_unreadable_not_lost() {
 
 #[test]
 fn any_bytes_under_any_term_decode_without_panic() {
-    let terms = ["", "GB18030", "ISO_IR 192", "\\ISO 2022 IR 87", "ISO 2022 IR 13\\ISO 2022 IR 159", "ISO_IR 100", "x\\y"];
+    let terms = [
+        "",
+        "GB18030",
+        "ISO_IR 192",
+        "\\ISO 2022 IR 87",
+        "ISO 2022 IR 13\\ISO 2022 IR 159",
+        "ISO_IR 100",
+        "x\\y",
+    ];
     for seed in 0..4_000u32 {
         let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
         let bytes: Vec<u8> = (0..seed % 23)
