@@ -45,13 +45,13 @@ impl Maker {
             self.u32(length);
         } else {
             self.out.extend(vr);
-            self.u16(u16::try_from(length).unwrap());
+            self.u16(u16::try_from(length).expect("short"));
         }
         self
     }
 
     fn put(&mut self, group: u16, element: u16, vr: &[u8; 2], value: &[u8]) -> &mut Self {
-        self.header(group, element, vr, u32::try_from(value.len()).unwrap());
+        self.header(group, element, vr, u32::try_from(value.len()).expect("short"));
         self.out.extend(value);
         self
     }
@@ -88,8 +88,8 @@ impl Maker {
         file.extend(meta.out);
         if self.syntax == DEFLATED {
             let mut encoder = DeflateEncoder::new(file, Compression::default());
-            encoder.write_all(&self.out).unwrap();
-            return encoder.finish().unwrap();
+            encoder.write_all(&self.out).expect("memory");
+            return encoder.finish().expect("memory");
         }
         file.extend(&self.out);
         file

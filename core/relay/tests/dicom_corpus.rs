@@ -85,21 +85,23 @@ fn corpus() -> Option<(PathBuf, Vec<Entry>)> {
         return None;
     };
     let dir = Path::new(&dir).join("dicom");
-    let json: Value = serde_json::from_slice(&std::fs::read(dir.join("expected.json")).unwrap()).unwrap();
+    let json: Value =
+        serde_json::from_slice(&std::fs::read(dir.join("expected.json")).expect("the corpus is readable"))
+            .expect("the corpus is readable");
     let string = |v: &Value, key: &str| v[key].as_str().map(str::to_owned);
-    let entries = json["files"].as_array().unwrap().iter().map(|e| Entry {
-        file: string(e, "file").unwrap(),
-        real: e["real"].as_bool().unwrap(),
+    let entries = json["files"].as_array().expect("the corpus is readable").iter().map(|e| Entry {
+        file: string(e, "file").expect("the corpus is readable"),
+        real: e["real"].as_bool().expect("the corpus is readable"),
         class: string(e, "class").unwrap_or_default(),
         what: string(e, "what").unwrap_or_default(),
         name_intended: string(e, "patient_name_intended"),
-        truth: e["truth"].as_object().unwrap().clone().into_iter().collect(),
+        truth: e["truth"].as_object().expect("the corpus is readable").clone().into_iter().collect(),
     });
     Some((dir.join("files"), entries.collect()))
 }
 
 fn decide(path: &Path) -> Result<DicomFacts, Refusal> {
-    admit(File::open(path).unwrap()).map_err(|error| match error {
+    admit(File::open(path).expect("the corpus is readable")).map_err(|error| match error {
         AdmitError::Refused(refusal) => refusal,
         AdmitError::Io(error) => panic!("{}: {error}", path.display()),
     })
