@@ -5,7 +5,11 @@
 use crate::content::{ExamKind, Patient, ReportContent, ReportKind, Signatory, UtcMillis};
 use crate::error::ContentError;
 
-/// Names, numbers, codes and other one-line fields: two printed lines of a grid cell.
+/// Names and numbers that stand in titles, headers and signatures, where a line cannot wrap for long.
+pub const MAX_NAME_CHARS: usize = 40;
+/// Identifiers given by software; printed in the footer.
+pub const MAX_ID_CHARS: usize = 64;
+/// Short fields of the header grid, which wrap.
 pub const MAX_LINE_CHARS: usize = 120;
 /// Complaint, clinical diagnosis, purpose, correction reason: a short paragraph in the grid.
 pub const MAX_NOTE_CHARS: usize = 500;
@@ -85,19 +89,20 @@ pub(crate) fn check_report(report: &ReportContent) -> Result<(), ContentError> {
 }
 
 fn identity(r: &ReportContent) -> Result<(), ContentError> {
-    text("report_id", &r.report_id, MAX_LINE_CHARS)?;
-    text("report_no", &r.report_no, MAX_LINE_CHARS)?;
+    text("report_id", &r.report_id, MAX_ID_CHARS)?;
+    text("report_no", &r.report_no, MAX_NAME_CHARS)?;
     holds(r.version >= 1, "version", "must be at least 1")?;
     if let Some(earlier) = &r.replaces {
-        text("replaces.version_id", &earlier.version_id, MAX_LINE_CHARS)?;
+        text("replaces.version_id", &earlier.version_id, MAX_ID_CHARS)?;
         text("replaces.reason", &earlier.reason, MAX_NOTE_CHARS)?;
-        holds(earlier.version < r.version, "replaces.version", "must be smaller than version")?;
+        let before = (1..r.version).contains(&earlier.version);
+        holds(before, "replaces.version", "must be at least 1 and smaller than version")?;
         holds(earlier.version_id != r.report_id, "replaces.version_id", "must differ from report_id")?;
     } else {
-        let needs = matches!(r.kind, ReportKind::Addendum | ReportKind::Correction);
-        holds(!needs, "replaces", "an addendum or correction must name the version it follows")?;
+        let first = r.version == 1 && matches!(r.kind, ReportKind::Preliminary | ReportKind::Final);
+        holds(first, "replaces", "every version after the first must name the one it follows")?;
     }
-    text("study.clinic_id", &r.study.clinic_id, MAX_LINE_CHARS)?;
+    text("study.clinic_id", &r.study.clinic_id, MAX_ID_CHARS)?;
     let uid = &r.study.study_instance_uid;
     // PS3.5 §9.1: at most 64 characters of digits and dots.
     let uid_ok = !uid.is_empty() && uid.len() <= 64 && uid.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -108,16 +113,16 @@ fn identity(r: &ReportContent) -> Result<(), ContentError> {
     holds(r.study.instances_total <= MAX_INSTANCES, "study.instances_total", "more than 10000 instances")?;
     let read = (1..=r.study.instances_total).contains(&r.study.instances_read);
     holds(read, "study.instances_read", "must be from 1 to instances_total")?;
-    text("clinic.name", &r.clinic.name, MAX_LINE_CHARS)?;
+    text("clinic.name", &r.clinic.name, MAX_NAME_CHARS)?;
     optional("clinic.code", r.clinic.code.as_ref(), MAX_LINE_CHARS)?;
-    text("hospital.name", &r.hospital.name, MAX_LINE_CHARS)?;
+    text("hospital.name", &r.hospital.name, MAX_NAME_CHARS)?;
     optional("hospital.code", r.hospital.code.as_ref(), MAX_LINE_CHARS)
 }
 
 pub(crate) fn check_patient(p: &Patient) -> Result<(), ContentError> {
-    text("patient.name", &p.name, MAX_LINE_CHARS)?;
-    text("patient.age_text", &p.age_text, MAX_LINE_CHARS)?;
-    text("patient.local_id", &p.local_id, MAX_LINE_CHARS)?;
+    text("patient.name", &p.name, MAX_NAME_CHARS)?;
+    text("patient.age_text", &p.age_text, MAX_NAME_CHARS)?;
+    text("patient.local_id", &p.local_id, MAX_NAME_CHARS)?;
     optional("patient.visit_no", p.visit_no.as_ref(), MAX_LINE_CHARS)?;
     optional("patient.patient_type", p.patient_type.as_ref(), MAX_LINE_CHARS)?;
     optional("patient.national_id", p.national_id.as_ref(), MAX_LINE_CHARS)?;
@@ -180,7 +185,7 @@ fn body(r: &ReportContent) -> Result<(), ContentError> {
     optional("text.remarks", r.text.remarks.as_ref(), MAX_OPINION_CHARS)?;
     optional("mutual_recognition", r.mutual_recognition.as_ref(), MAX_LINE_CHARS)?;
     let Some(critical) = &r.critical else { return Ok(()) };
-    text("critical.code", &critical.code, MAX_LINE_CHARS)?;
+    text("critical.code", &critical.code, MAX_NAME_CHARS)?;
     text("critical.name", &critical.name, MAX_LINE_CHARS)?;
     optional("critical.notified_person", critical.notified_person.as_ref(), MAX_LINE_CHARS)?;
     let together = critical.notified_person.is_some() == critical.notified_at.is_some();
@@ -254,9 +259,9 @@ fn signatures(r: &ReportContent) -> Result<(), ContentError> {
 /// Checks one signatory; `fields` are the paths of its five fields in order.
 pub(crate) fn signatory(fields: [&'static str; 5], s: &Signatory) -> Result<(), ContentError> {
     let [name, role, employee, license, signed] = fields;
-    text(name, &s.name, MAX_LINE_CHARS)?;
-    text(role, &s.role, MAX_LINE_CHARS)?;
-    text(employee, &s.employee_id, MAX_LINE_CHARS)?;
+    text(name, &s.name, MAX_NAME_CHARS)?;
+    text(role, &s.role, MAX_NAME_CHARS)?;
+    text(employee, &s.employee_id, MAX_NAME_CHARS)?;
     optional(license, s.license_no.as_ref(), MAX_LINE_CHARS)?;
     time(signed, s.signed_at)
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Organization, Patient, Signatory};
 use crate::error::ContentError;
 use crate::limits::{
-    MAX_LINE_CHARS, MAX_NOTE_CHARS, MAX_OPINION_CHARS, MAX_PLAN_ITEMS, check_patient, holds, optional,
-    signatory, text,
+    MAX_ID_CHARS, MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_OPINION_CHARS, MAX_PLAN_ITEMS,
+    check_patient, holds, optional, signatory, text,
 };
 
 /// One entry of the problem list.
@@ -122,13 +122,13 @@ impl TreatmentPlan {
     /// # Errors
     /// The first field that breaks a rule, by name.
     pub fn validate(&self) -> Result<(), ContentError> {
-        text("plan_id", &self.plan_id, MAX_LINE_CHARS)?;
-        text("report_id", &self.report_id, MAX_LINE_CHARS)?;
-        text("report_no", &self.report_no, MAX_LINE_CHARS)?;
+        text("plan_id", &self.plan_id, MAX_ID_CHARS)?;
+        text("report_id", &self.report_id, MAX_ID_CHARS)?;
+        text("report_no", &self.report_no, MAX_NAME_CHARS)?;
         holds(self.version >= 1, "version", "must be at least 1")?;
         holds(self.report_version >= 1, "report_version", "must be at least 1")?;
         for (field, organization) in [("clinic.name", &self.clinic), ("hospital.name", &self.hospital)] {
-            text(field, &organization.name, MAX_LINE_CHARS)?;
+            text(field, &organization.name, MAX_NAME_CHARS)?;
             optional(field, organization.code.as_ref(), MAX_LINE_CHARS)?;
         }
         check_patient(&self.patient)?;

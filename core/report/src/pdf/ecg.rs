@@ -67,10 +67,10 @@ impl EcgDrawing {
         if self.labels.len() > DRAWING_MAX_LABELS || !self.labels.iter().all(|l| inside(l.x_mm, l.y_mm)) {
             return Err(RenderError::Drawing { field: "labels", reason: "too many, or outside the grid" });
         }
-        crate::limits::text("caption", &self.caption, crate::limits::MAX_NOTE_CHARS)?;
+        crate::limits::text("caption", &self.caption, crate::limits::MAX_LINE_CHARS)?;
         self.labels
             .iter()
-            .try_for_each(|l| crate::limits::text("labels", &l.text, crate::limits::MAX_LINE_CHARS))?;
+            .try_for_each(|l| crate::limits::text("labels", &l.text, crate::limits::MAX_NAME_CHARS))?;
         Ok(())
     }
 }

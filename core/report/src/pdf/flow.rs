@@ -27,6 +27,8 @@ const BODY_SIZE: f32 = 10.5;
 const BODY_LEADING: f32 = 17.5;
 /// From the last line of a block to the base line of the next heading.
 const SECTION_GAP: f32 = 25.0;
+/// Vertical distances of [`Density::Tight`].
+const TIGHT: f32 = 0.88;
 
 /// Colours that survive a black-and-white printer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,18 +129,36 @@ pub(super) struct Cell {
     pub(super) thirds: u8,
 }
 
+/// How close lines stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Density {
+    /// As designed.
+    Normal,
+    /// Slightly closer, taken when it saves a page, mostly one with nothing but the signatures.
+    Tight,
+}
+
 /// Composes pages.
 #[derive(Debug)]
 pub(super) struct Flow<'a> {
     pub(super) shaper: Shaper<'a>,
+    density: Density,
     pub(super) pages: Vec<Page>,
     pub(super) y: f32,
 }
 
 impl<'a> Flow<'a> {
     /// Starts with one empty portrait page.
-    pub(super) fn new(shaper: Shaper<'a>, top: f32) -> Self {
-        Self { shaper, pages: vec![Page { size: A4, ops: Vec::new() }], y: top }
+    pub(super) fn new(shaper: Shaper<'a>, density: Density, top: f32) -> Self {
+        Self { shaper, density, pages: vec![Page { size: A4, ops: Vec::new() }], y: top }
+    }
+
+    /// A vertical distance at this density.
+    fn space(&self, points: f32) -> f32 {
+        match self.density {
+            Density::Normal => points,
+            Density::Tight => points * TIGHT,
+        }
     }
 
     fn push(&mut self, op: Op) {
@@ -203,8 +223,9 @@ impl<'a> Flow<'a> {
             wrapped.push(break_lines(&units, room / GRID_SIZE, 0.0));
         }
         let count = wrapped.iter().map(Vec::len).max().unwrap_or(1);
-        let height = as_f32(count) * GRID_LEADING + 5.0;
+        let height = as_f32(count) * self.space(GRID_LEADING) + self.space(5.0);
         self.ensure(height)?;
+        let leading = self.space(GRID_LEADING);
         let (top, mut x) = (self.y, MARGIN);
         for (cell, lines) in cells.iter().zip(wrapped) {
             let w = third * f32::from(cell.thirds);
@@ -213,9 +234,9 @@ impl<'a> Flow<'a> {
             let middle = top + height / 2.0 + 3.3;
             let style = Style::new(9.0, Weight::Regular, Ink::Black);
             self.line(Align::Left(x + GRID_PADDING), middle, cell.label, style, LABEL_WIDTH - GRID_PADDING);
-            let first = middle - (as_f32(lines.len()) - 1.0) * GRID_LEADING / 2.0;
+            let first = middle - (as_f32(lines.len()) - 1.0) * leading / 2.0;
             for (i, units) in lines.into_iter().enumerate() {
-                let (x, y) = (x + LABEL_WIDTH + GRID_PADDING, first + as_f32(i) * GRID_LEADING);
+                let (x, y) = (x + LABEL_WIDTH + GRID_PADDING, first + as_f32(i) * leading);
                 let (weight, ink) = (Weight::Regular, Ink::Black);
                 self.push(Op::Text { x, y, size: GRID_SIZE, weight, ink, units, tracking: 0.0 });
             }
@@ -246,8 +267,8 @@ impl<'a> Flow<'a> {
 
     /// A heading with paragraphs below it; the heading never stands alone at the foot of a page.
     pub(super) fn section(&mut self, heading: &str, text: &str, weight: Weight) -> Result<(), RenderError> {
-        self.ensure(SECTION_GAP + 2.0 * BODY_LEADING + 8.0)?;
-        self.y += SECTION_GAP;
+        self.ensure(self.space(SECTION_GAP + 2.0 * BODY_LEADING + 8.0))?;
+        self.y += self.space(SECTION_GAP);
         let style = Style::new(11.5, Weight::Bold, Ink::Black);
         self.line(Align::Left(MARGIN), self.y, heading, style, BODY_WIDTH);
         self.y += 3.0;
@@ -264,14 +285,32 @@ impl<'a> Flow<'a> {
         let lines = break_lines(&units, room, indent);
         let last = lines.len() - 1;
         for (i, units) in lines.into_iter().enumerate() {
-            self.ensure(BODY_LEADING)?;
-            self.y += BODY_LEADING;
+            let leading = self.space(BODY_LEADING);
+            self.ensure(leading)?;
+            self.y += leading;
             let start = if i == 0 { indent } else { 0.0 };
             let tracking = if i == last { 0.0 } else { justify(&units, room - start) };
             let (x, y) = (MARGIN + start * BODY_SIZE, self.y);
             self.push(Op::Text { x, y, size: BODY_SIZE, weight, ink: Ink::Black, units, tracking });
         }
         Ok(())
+    }
+
+    /// Lines of `text` in a column, not yet placed.
+    pub(super) fn wrap(&mut self, text: &str, style: Style, room: f32) -> Vec<Vec<Unit>> {
+        let units = self.shaper.shape(text, style.weight);
+        break_lines(&units, room / style.size, 0.0)
+    }
+
+    /// Places wrapped lines, the first base line at `y`, and gives the base line of the last.
+    pub(super) fn place(&mut self, lines: Vec<Vec<Unit>>, x: f32, y: f32, style: Style) -> f32 {
+        let mut base = y;
+        for (i, units) in lines.into_iter().enumerate() {
+            base = y + as_f32(i) * style.size * 1.45;
+            let Style { size, weight, ink } = style;
+            self.push(Op::Text { x, y: base, size, weight, ink, units, tracking: 0.0 });
+        }
+        base
     }
 
     /// Small notes, one a line.

@@ -1,7 +1,7 @@
 //! The diagnostic report on paper.
 
-use super::flow::{A4, Align, BODY_WIDTH, Cell, Flow, Ink, MARGIN, Op, Style};
-use super::text::Weight;
+use super::flow::{A4, Align, BODY_WIDTH, Cell, Flow, Ink, MARGIN, Op, Style, as_f32};
+use super::text::{Unit, Weight};
 use crate::content::{EcgFindings, ExamKind, ReportContent, ReportKind, Signatory};
 use crate::error::RenderError;
 use crate::time::minute_zh;
@@ -245,21 +245,15 @@ fn notices(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
         flow.notice(&format!("危急值　{} {}　{told}", c.code, c.name), Ink::Red)?;
     }
     if let Some(earlier) = &r.replaces {
+        let follows = format!("v{}（标识 {}）", earlier.version, earlier.version_id);
+        let (name, reason) = (r.kind.zh(), &earlier.reason);
         let text = match r.kind {
             ReportKind::Correction => {
-                format!(
-                    "更正报告　本报告替代 v{}，原版本自本报告签发之时起作废。更正原因：{}",
-                    earlier.version, earlier.reason
-                )
+                format!("{name}　本报告替代 {follows}，原版本自本报告签发之时起作废。更正原因：{reason}")
             }
-            ReportKind::Addendum => {
-                format!(
-                    "补充报告　对 v{} 的补充，原版本继续有效。补充原因：{}",
-                    earlier.version, earlier.reason
-                )
-            }
+            ReportKind::Addendum => format!("{name}　补充 {follows}，原版本继续有效。补充原因：{reason}"),
             ReportKind::Preliminary | ReportKind::Final => {
-                format!("{}　本报告替代 v{}。原因：{}", r.kind.zh(), earlier.version, earlier.reason)
+                format!("{name}　本报告替代 {follows}。原因：{reason}")
             }
         };
         flow.notice(&text, Ink::Black)?;
@@ -278,8 +272,6 @@ fn notices(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
 }
 
 fn signature_block(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
-    flow.ensure(118.0)?;
-    flow.y += 24.0;
     let mut flags = format!("结果判定：{}", r.result.zh());
     if let Some(class) = r.ecg.class {
         flags.push_str(&format!("　　诊断分类：{}", class.zh()));
@@ -287,13 +279,6 @@ fn signature_block(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderE
     if let Some(scope) = &r.mutual_recognition {
         flags.push_str(&format!("　　互认范围：{scope}"));
     }
-    let bold = Style::new(10.5, Weight::Bold, Ink::Black);
-    flow.line(Align::Left(MARGIN), flow.y, &flags, bold, BODY_WIDTH);
-    flow.y += 10.0;
-    flow.rule(flow.y, 0.5);
-    signers(flow, ("报告医师", &r.author), ("审核医师", r.reviewer.as_ref()), r.single_reader);
-    flow.rule(flow.y + 7.0, 0.5);
-    flow.y += 10.0;
     let mut notes = Vec::new();
     if r.kind == ReportKind::Preliminary {
         notes.push(("本报告为临时报告，诊断意见以最终报告为准。".to_owned(), Ink::Red));
@@ -305,6 +290,24 @@ fn signature_block(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderE
         ));
     }
     notes.extend(closing_notes(r.signer_demo));
+
+    let bold = Style::new(10.5, Weight::Bold, Ink::Black);
+    let flags = flow.wrap(&flags, bold, BODY_WIDTH);
+    let second = match &r.reviewer {
+        Some(s) => Signer::of("审核医师", s),
+        None => Signer {
+            who: format!("审核医师：{}", if r.single_reader { "—（单人签发）" } else { "待审核" }),
+            when: "审核时间：—".to_owned(),
+        },
+    };
+    let signers = Signers::new(flow, vec![Signer::of("报告医师", &r.author), second]);
+    let height = 44.0 + as_f32(flags.len()) * 15.0 + signers.height + as_f32(notes.len()) * 12.5;
+    flow.ensure(height)?;
+    flow.y = flow.place(flags, MARGIN, flow.y + 24.0, bold) + 9.0;
+    flow.rule(flow.y, 0.5);
+    signers.place(flow);
+    flow.rule(flow.y, 0.5);
+    flow.y += 3.0;
     flow.notes(&notes)
 }
 
@@ -323,35 +326,51 @@ pub(super) fn closing_notes(demo: bool) -> Vec<(String, Ink)> {
     notes
 }
 
-/// Names and times of those who sign, side by side.
-pub(super) fn signers(
-    flow: &mut Flow<'_>,
-    author: (&str, &Signatory),
-    reviewer: (&str, Option<&Signatory>),
-    single: bool,
-) {
-    let name = |s: &Signatory| format!("{}　{}（工号 {}）", s.name, s.role, s.employee_id);
-    let half = BODY_WIDTH / 2.0;
-    let strong = Style::new(10.5, Weight::Bold, Ink::Black);
-    let plain = Style::new(9.5, Weight::Regular, Ink::Black);
-    let second = match reviewer.1 {
-        Some(s) => (name(s), minute_zh(s.signed_at)),
-        None => ((if single { "—（单人签发）" } else { "待审核" }).to_owned(), "—".to_owned()),
-    };
-    let columns = [
-        (MARGIN, author.0, name(author.1), minute_zh(author.1.signed_at)),
-        (MARGIN + half, reviewer.0, second.0, second.1),
-    ];
-    let top = flow.y;
-    for (x, title, who, when) in columns {
-        if title.is_empty() {
-            continue;
+/// What is printed of one who signs.
+#[derive(Debug)]
+pub(super) struct Signer {
+    who: String,
+    when: String,
+}
+
+impl Signer {
+    pub(super) fn of(title: &str, s: &Signatory) -> Self {
+        Self {
+            who: format!("{title}：{}　{}（工号 {}）", s.name, s.role, s.employee_id),
+            when: format!("{}时间：{}", title.trim_end_matches("医师"), minute_zh(s.signed_at)),
         }
-        flow.line(Align::Left(x), top + 18.0, &format!("{title}：{who}"), strong, half - 8.0);
-        let act = title.trim_end_matches("医师");
-        flow.line(Align::Left(x), top + 35.0, &format!("{act}时间：{when}"), plain, half - 8.0);
     }
-    flow.y = top + 36.0;
+}
+
+/// Names and times of those who sign, side by side.
+pub(super) struct Signers {
+    columns: Vec<(Vec<Vec<Unit>>, String)>,
+    /// Height of the block.
+    pub(super) height: f32,
+}
+
+impl Signers {
+    const WHO: Style = Style { size: 10.5, weight: Weight::Bold, ink: Ink::Black };
+    const WHEN: Style = Style { size: 9.5, weight: Weight::Regular, ink: Ink::Black };
+
+    pub(super) fn new(flow: &mut Flow<'_>, signers: Vec<Signer>) -> Self {
+        let room = BODY_WIDTH / 2.0 - 8.0;
+        let columns: Vec<_> =
+            signers.into_iter().map(|s| (flow.wrap(&s.who, Self::WHO, room), s.when)).collect();
+        let lines = columns.iter().map(|c| c.0.len()).max().unwrap_or(1);
+        Self { columns, height: 27.0 + as_f32(lines) * Self::WHO.size * 1.45 }
+    }
+
+    /// Draws the block at the cursor and moves below it.
+    pub(super) fn place(self, flow: &mut Flow<'_>) {
+        let top = flow.y;
+        for (i, (who, when)) in self.columns.into_iter().enumerate() {
+            let x = MARGIN + as_f32(i) * BODY_WIDTH / 2.0;
+            let base = flow.place(who, x, top + 18.0, Self::WHO);
+            flow.line(Align::Left(x), base + 17.0, &when, Self::WHEN, BODY_WIDTH / 2.0 - 8.0);
+        }
+        flow.y = top + self.height;
+    }
 }
 
 /// `140822********0028`: what stays tells which card, not the birth date.

@@ -31,7 +31,7 @@ use crate::error::RenderError;
 use crate::fhir::{canonical_json, canonical_plan_json};
 use crate::font::Fonts;
 use crate::plan::TreatmentPlan;
-use flow::{Flow, Ink, Op, Page};
+use flow::{Density, Flow, Ink, Op, Page};
 use form::Frame;
 use text::{Shaper, Unit, Weight};
 
@@ -68,10 +68,7 @@ pub fn render_pdf_with(
 ) -> Result<RenderedPdf, RenderError> {
     let canonical = canonical_json(report)?;
     let frame = Frame::of_report(report);
-    let mut flow = Flow::new(Shaper::new(fonts), form::FIRST_TOP);
-    frame.first_page(&mut flow);
-    form::compose(&mut flow, report)?;
-    note_missing(&mut flow)?;
+    let mut flow = lay_out(fonts, &frame, |flow| form::compose(flow, report))?;
     if let Some(drawing) = drawing {
         ecg::compose(&mut flow, drawing)?;
     }
@@ -91,10 +88,7 @@ pub fn render_pdf_with(
 pub fn render_plan_pdf(plan: &TreatmentPlan, fonts: &Fonts) -> Result<RenderedPdf, RenderError> {
     let canonical = canonical_plan_json(plan)?;
     let frame = plan::frame(plan);
-    let mut flow = Flow::new(Shaper::new(fonts), form::FIRST_TOP);
-    frame.first_page(&mut flow);
-    plan::compose(&mut flow, plan)?;
-    note_missing(&mut flow)?;
+    let flow = lay_out(fonts, &frame, |flow| plan::compose(flow, plan))?;
     let about = About {
         title: format!("{}{} {} v{}", frame.hospital, frame.title, plan.plan_id, plan.version),
         author: plan.author.name.clone(),
@@ -102,6 +96,29 @@ pub fn render_plan_pdf(plan: &TreatmentPlan, fonts: &Fonts) -> Result<RenderedPd
         canonical: &canonical,
     };
     finish(flow, &frame, &about)
+}
+
+/// Composes at the normal density, or tightly where that saves a page.
+fn lay_out<'a>(
+    fonts: &'a Fonts,
+    frame: &Frame,
+    compose: impl Fn(&mut Flow<'a>) -> Result<(), RenderError>,
+) -> Result<Flow<'a>, RenderError> {
+    let attempt = |density| {
+        let mut flow = Flow::new(Shaper::new(fonts), density, form::FIRST_TOP);
+        frame.first_page(&mut flow);
+        compose(&mut flow)?;
+        note_missing(&mut flow)?;
+        Ok::<_, RenderError>(flow)
+    };
+    let normal = attempt(Density::Normal);
+    if normal.as_ref().is_ok_and(|flow| flow.pages.len() == 1) {
+        return normal;
+    }
+    match (normal, attempt(Density::Tight)) {
+        (Ok(normal), Ok(tight)) if tight.pages.len() >= normal.pages.len() => Ok(normal),
+        (_, tight) => tight,
+    }
 }
 
 /// Says on paper which characters could not be printed.

@@ -1,7 +1,7 @@
 //! The treatment plan on paper.
 
 use super::flow::{Align, BODY_WIDTH, Flow, Ink, MARGIN, Op, Style};
-use super::form::{DEMO_NOTE, Frame, cell, closing_notes, signers};
+use super::form::{DEMO_NOTE, Frame, Signer, Signers, cell, closing_notes};
 use super::text::Weight;
 use crate::error::RenderError;
 use crate::plan::TreatmentPlan;
@@ -81,11 +81,12 @@ fn list(flow: &mut Flow<'_>, heading: &str, items: impl Iterator<Item = String>)
 }
 
 fn closing(flow: &mut Flow<'_>, p: &TreatmentPlan) -> Result<(), RenderError> {
-    flow.ensure(160.0)?;
+    let signers = Signers::new(flow, vec![Signer::of("方案医师", &p.author)]);
+    flow.ensure(118.0 + signers.height)?;
     flow.y += 16.0;
     flow.rule(flow.y, 0.5);
-    signers(flow, ("方案医师", &p.author), ("", None), false);
-    flow.y += 12.0;
+    signers.place(flow);
+    flow.y += 6.0;
     let (top, height) = (flow.y, 42.0);
     let op = Op::Frame { x: MARGIN, y: top, w: BODY_WIDTH, h: height, width: 0.8, ink: Ink::Black };
     flow.pages.last_mut().expect("invariant: there is always a page").ops.push(op);

@@ -72,7 +72,6 @@ fn drawing() -> EcgDrawing {
 fn long() -> ReportContent {
     let mut report = samples::correction();
     report.kind = ReportKind::Preliminary;
-    report.replaces = None;
     report.reviewer = None;
     report.text.findings = vec![report.text.findings; 22].join("\n");
     report
