@@ -1,1 +1,26 @@
-//! The reading room over HTTP: REST, live events, image decoding, pages
+//! The reading room over HTTP: REST, live events, image decoding, pages.
+//!
+//! Owns no storage: it sees the county through [`desk::ReadingDesk`]. [`router`] gives the whole site; [`serve`]
+//! runs it over TLS.
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod auth;
+pub mod desk;
+mod ecg;
+mod extract;
+pub mod image;
+pub mod limits;
+mod pages;
+pub mod problem;
+mod routes;
+mod state;
+
+pub use image::preview::make_preview;
+pub use routes::{PREFIX, openapi, openapi_text};
+pub use state::{Parts, Viewer};
+
+/// The whole site: API, OpenAPI document, pages.
+pub fn router(state: Viewer) -> axum::Router {
+    pages::around(routes::router(state))
+}

@@ -1,0 +1,153 @@
+//! Samples of one frame, as they are stored: no modality transformation, no window, no colour transform of grey.
+
+use super::{facts, header};
+use crate::api::image::FrameInfo;
+use crate::problem::Problem;
+use dicom_dictionary_std::tags;
+use dicom_encoding::TransferSyntaxIndex as _;
+use dicom_pixeldata::PixelDecoder as _;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use relay_core::codes::Code;
+use std::path::Path;
+
+/// A decoded frame.
+#[derive(Debug)]
+pub struct Frame {
+    /// Its facts.
+    pub info: FrameInfo,
+    /// Samples in their container, little-endian, row by row; colour interleaved. Unused bits are not masked.
+    pub container: Vec<u8>,
+    /// Bytes of one sample in `container`: 1 or 2.
+    pub sample_bytes: usize,
+    high_bit: u16,
+}
+
+/// Decodes frame `frame`, counted from 1. Blocks; run it in a `DecodePool`.
+///
+/// # Errors
+/// `UNDECODABLE_IMAGE` naming attribute or transfer syntax, `REFUSED_TOO_LARGE`, `NOT_FOUND` for the frame.
+pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
+    // The header first: what is too large or not there is refused before its pixels are read.
+    facts::frame_info(&header::open(path)?, frame)?;
+    let object = header::open_whole(path)?;
+    let mut info = facts::frame_info(&object, frame)?;
+    let syntax = TransferSyntaxRegistry.get(&info.transfer_syntax).filter(|syntax| syntax.can_decode_all());
+    if syntax.is_none() {
+        return Err(header::unknown(&info.transfer_syntax));
+    }
+    if object.get(tags::PIXEL_DATA).is_none() {
+        return Err(Problem::new(Code::UndecodableImage, "(7FE0,0010) PixelData", "is absent"));
+    }
+    let decoded = object.decode_pixel_data_frame(frame - 1).map_err(|error| {
+        let mut reason = format!("{}: {error}", info.transfer_syntax);
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            reason = format!("{reason}: {cause}");
+            source = cause.source();
+        }
+        Problem::new(Code::UndecodableImage, "pixel data", reason)
+    })?;
+    let planar = decoded.planar_configuration() == dicom_pixeldata::PlanarConfiguration::PixelFirst;
+    let photometric = decoded.photometric_interpretation().as_str().to_owned();
+    let high_bit = decoded.high_bit().min(decoded.bits_allocated().saturating_sub(1));
+    let container = decoded.into_data();
+    drop(object);
+    let samples = info.rows as usize * info.columns as usize * usize::from(info.samples_per_pixel);
+    let sample_bytes = match container.len() {
+        length if length == samples || length == samples + 1 => 1,
+        length if length == 2 * samples => 2,
+        length => {
+            let reason =
+                format!("{}: {length} bytes were decoded for {samples} samples", info.transfer_syntax);
+            return Err(Problem::new(Code::UndecodableImage, "pixel data", reason));
+        }
+    };
+    let mut frame = Frame { container, sample_bytes, high_bit, info };
+    frame.container.truncate(samples * sample_bytes);
+    if sample_bytes == 1 {
+        frame.info.bits_stored = frame.info.bits_stored.min(8);
+        frame.high_bit = frame.high_bit.min(7);
+    }
+    if frame.info.samples_per_pixel == 3 {
+        frame.colour(planar, &photometric)?;
+    } else {
+        info = frame.info.clone();
+        if !photometric.starts_with("MONOCHROME") {
+            let reason = format!("{photometric} with one sample is not shown here");
+            return Err(Problem::new(
+                Code::UndecodableImage,
+                "(0028,0004) PhotometricInterpretation",
+                reason,
+            ));
+        }
+        frame.info = info;
+    }
+    Ok(frame)
+}
+
+impl Frame {
+    /// Interleaves planes and turns YBR_FULL into RGB.
+    fn colour(&mut self, planar: bool, photometric: &str) -> Result<(), Problem> {
+        if self.sample_bytes != 1 {
+            return Err(Problem::new(
+                Code::UndecodableImage,
+                "(0028,0100) BitsAllocated",
+                "colour of 16 bits",
+            ));
+        }
+        if planar {
+            let plane = self.container.len() / 3;
+            let (planes, interleaved) = (&self.container, (0..plane));
+            self.container =
+                interleaved.flat_map(|at| [planes[at], planes[at + plane], planes[at + 2 * plane]]).collect();
+        }
+        if photometric == "YBR_FULL" {
+            for pixel in self.container.chunks_exact_mut(3) {
+                let rgb = rgb_of(pixel[0], pixel[1], pixel[2]);
+                pixel.copy_from_slice(&rgb);
+            }
+        }
+        Ok(())
+    }
+
+    /// Grey value `index` without the bits that carry nothing, sign-extended when signed, as 16 bits.
+    #[must_use]
+    pub fn value(&self, index: usize) -> u16 {
+        let word = if self.sample_bytes == 1 {
+            u16::from(self.container[index])
+        } else {
+            u16::from_le_bytes([self.container[2 * index], self.container[2 * index + 1]])
+        };
+        let stored = self.info.bits_stored.clamp(1, 16);
+        let word = word >> (self.high_bit + 1).saturating_sub(stored);
+        let unused = 16 - stored;
+        if self.info.signed {
+            (((word << unused) as i16) >> unused) as u16
+        } else {
+            (word << unused) >> unused
+        }
+    }
+
+    /// Grey as 16-bit little-endian values, colour as 8-bit RGB.
+    #[must_use]
+    pub fn into_raw(mut self) -> Vec<u8> {
+        if self.info.samples_per_pixel == 3 {
+            return self.container;
+        }
+        if self.sample_bytes == 1 {
+            return (0..self.container.len()).flat_map(|index| self.value(index).to_le_bytes()).collect();
+        }
+        for index in 0..self.container.len() / 2 {
+            let value = self.value(index).to_le_bytes();
+            self.container[2 * index..2 * index + 2].copy_from_slice(&value);
+        }
+        self.container
+    }
+}
+
+/// PS3.3 §C.7.6.3.1.2, YBR_FULL.
+fn rgb_of(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
+        .map(|v| v.round().clamp(0.0, 255.0) as u8)
+}

@@ -1,0 +1,13 @@
+//! DICOM files as the viewer needs them: header, facts of a frame, samples, pictures.
+//!
+//! Everything here blocks and reads untrusted bytes: callers run it through [`pool::DecodePool`], which bounds memory
+//! and turns a decoder's panic into a refusal.
+
+pub mod decode;
+pub mod facts;
+pub mod grey;
+pub mod header;
+pub mod metadata;
+pub mod pool;
+pub mod preview;
+pub mod render;

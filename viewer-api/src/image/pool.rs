@@ -1,0 +1,86 @@
+//! Turns for decoders: bounded in number and in memory.
+
+use crate::limits::{DECODE_BUDGET_MIB, DECODE_QUEUE_DEADLINE, MAX_DECODERS};
+use crate::problem::Problem;
+use relay_core::codes::Code;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Bytes in a MiB.
+const MIB: u64 = 1024 * 1024;
+/// A decoder holds the file, its samples and the codec's copy: so many times the file, for a film that is not compressed.
+const COST_FACTOR: u64 = 3;
+
+/// Runs decoders on the blocking pool, a few at a time, within a budget of memory.
+#[derive(Debug, Clone)]
+pub struct DecodePool {
+    turns: Arc<Semaphore>,
+    budget: Arc<Semaphore>,
+}
+
+impl Default for DecodePool {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(MAX_DECODERS)),
+            budget: Arc::new(Semaphore::new(DECODE_BUDGET_MIB as usize)),
+        }
+    }
+}
+
+/// What decoding a file may take, in MiB: judged by its length.
+///
+/// # Errors
+/// `STORAGE_FAILED` when the file cannot be looked at.
+pub async fn cost_mib(path: &Path) -> Result<u32, Problem> {
+    let length = tokio::fs::metadata(path)
+        .await
+        .map_err(|error| Problem::new(Code::StorageFailed, "object", error.to_string()))?
+        .len();
+    Ok(u32::try_from(length.saturating_mul(COST_FACTOR) / MIB).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+impl DecodePool {
+    /// Runs `work` when there is room for `cost` MiB; what costs more than the whole budget runs alone.
+    ///
+    /// # Errors
+    /// `BUSY` when no turn comes in time, `UNDECODABLE_IMAGE` when the decoder panics, else what `work` says.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        cost: u32,
+        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let cost = cost.clamp(1, DECODE_BUDGET_MIB);
+        let room = async {
+            let turn = self.turns.clone().acquire_owned().await;
+            let budget = self.budget.clone().acquire_many_owned(cost).await;
+            (turn, budget)
+        };
+        let Ok(room) = tokio::time::timeout(DECODE_QUEUE_DEADLINE, room).await else {
+            return Err(Problem::new(Code::Busy, "image", "too many images are being decoded"));
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let _room = room;
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                Err(Problem::new(Code::UndecodableImage, "image", "the decoder failed on this file"))
+            })
+        });
+        done.await.map_err(|_| Problem::new(Code::Internal, "image", "the decoder was stopped"))?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panicking_decoder_is_a_refusal_and_gives_its_turn_back() {
+        let pool = DecodePool::default();
+        for _ in 0..5 {
+            let error = pool.run::<()>(DECODE_BUDGET_MIB * 9, || panic!("bad bytes")).await.unwrap_err();
+            assert_eq!(error.0.code, Code::UndecodableImage);
+        }
+        assert_eq!(pool.run(1, || Ok(7)).await, Ok(7));
+    }
+}
