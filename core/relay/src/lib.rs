@@ -11,8 +11,6 @@ pub mod formats;
 pub mod ids;
 pub mod letter;
 pub mod limits;
-// Under construction: build with `--features link`; the gate goes when the module is green.
-#[cfg(feature = "link")]
 pub mod link;
 pub mod report;
 pub mod sla;
