@@ -133,11 +133,11 @@ impl PrivateKey {
         self.0.public_key().to_public_key_der().expect("invariant: a P-256 point has an SPKI form").into_vec()
     }
 
-    /// ECDSA over SHA-256 of `message`, DER form, deterministic (RFC 6979).
+    /// ECDSA over SHA-256 of `message`, DER form, deterministic (RFC 6979), low s.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let signature: p256::ecdsa::Signature = p256::ecdsa::SigningKey::from(&self.0).sign(message);
-        signature.to_der().as_bytes().to_vec()
+        signature.normalize_s().unwrap_or(signature).to_der().as_bytes().to_vec()
     }
 
     /// The key in the form rustls takes.
@@ -152,14 +152,20 @@ impl PrivateKey {
     }
 }
 
-/// Verifies an ECDSA P-256/SHA-256 signature in DER form against a SubjectPublicKeyInfo.
+/// The one accepted form of an ECDSA P-256 signature: of the two values of s that verify, the lower. Tokens give either.
+pub(crate) fn low_s(signature_der: &[u8]) -> Option<Vec<u8>> {
+    let signature = p256::ecdsa::Signature::from_der(signature_der).ok()?;
+    Some(signature.normalize_s().unwrap_or(signature).to_der().as_bytes().to_vec())
+}
+
+/// Verifies an ECDSA P-256/SHA-256 signature in DER form and low s against a SubjectPublicKeyInfo.
 #[must_use]
 pub(crate) fn verify_p256(public_key_der: &[u8], message: &[u8], signature_der: &[u8]) -> bool {
     use p256::ecdsa::signature::Verifier as _;
     use p256::pkcs8::DecodePublicKey as _;
     let Ok(key) = p256::PublicKey::from_public_key_der(public_key_der) else { return false };
     let Ok(signature) = p256::ecdsa::Signature::from_der(signature_der) else { return false };
-    p256::ecdsa::VerifyingKey::from(&key).verify(message, &signature).is_ok()
+    signature.normalize_s().is_none() && p256::ecdsa::VerifyingKey::from(&key).verify(message, &signature).is_ok()
 }
 
 #[cfg(unix)]
@@ -201,6 +207,21 @@ mod tests {
         assert!(verify_p256(&key.public_key_der(), b"abc", &signature));
         assert!(!verify_p256(&key.public_key_der(), b"abd", &signature));
         assert!(!verify_p256(&key.public_key_der(), b"abc", b"garbage"));
+    }
+
+    #[test]
+    fn a_signature_has_one_accepted_form() {
+        let key = PrivateKey::generate(&mut StdRng::seed_from_u64(1)).unwrap();
+        for message in 0..16_u8 {
+            let low = key.sign(&[message]);
+            let signature = p256::ecdsa::Signature::from_der(&low).unwrap();
+            let (r, s) = signature.split_scalars();
+            let high = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap().to_der().as_bytes().to_vec();
+            assert!(verify_p256(&key.public_key_der(), &[message], &low));
+            assert!(!verify_p256(&key.public_key_der(), &[message], &high));
+            assert_eq!(low_s(&high), Some(low));
+        }
+        assert_eq!(low_s(b"x"), None);
     }
 
     #[cfg(unix)]

@@ -11,6 +11,7 @@ use rustls_pki_types::pem::PemObject as _;
 use super::{EnrolReply, EnrolRequest, Invitation};
 use crate::certificate::{self, CertificateError, PeerIdentity, fingerprint};
 use crate::keys::{KeyError, PrivateKey};
+use crate::trust::TrustStore;
 
 /// A key made at the clinic and the request for its certificate. The key never leaves the clinic.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub struct AgentIdentity {
     pub identity: PeerIdentity,
     /// Leaf first, CA last.
     pub chain: Vec<CertificateDer<'static>>,
+    /// The county CA and, when the county sent one that verifies, its revocation list.
+    pub trust: TrustStore,
 }
 
 impl AgentIdentity {
@@ -130,8 +133,8 @@ impl AgentRequest {
         invitation: &Invitation,
         now: UtcMs,
     ) -> Result<AgentIdentity, EnrolReplyError> {
-        let chain_pem = match reply {
-            EnrolReply::Issued { chain_pem } => chain_pem,
+        let (chain_pem, crl) = match reply {
+            EnrolReply::Issued { chain_pem, crl } => (chain_pem, crl),
             EnrolReply::Refused { code, zh, en } => {
                 return Err(EnrolReplyError::Refused { code: code.clone(), zh: zh.clone(), en: en.clone() });
             }
@@ -160,6 +163,13 @@ impl AgentRequest {
         if now < certificate::not_before(&parsed) || now > identity.not_after {
             return Err(EnrolReplyError::NotValidNow);
         }
-        Ok(AgentIdentity { identity, chain: chain.clone() })
+        let mut trust = TrustStore::new(ca.clone());
+        // Without a good list the clinic is still enrolled; verified reports then say that there is none yet.
+        if let Err(error) = BASE64.decode(crl).map_err(|e| e.to_string()).and_then(|der| {
+            trust.update_crl(&der).map_err(|e| e.to_string())
+        }) {
+            tracing::warn!(%error, "the county sent no usable revocation list");
+        }
+        Ok(AgentIdentity { identity, chain, trust })
     }
 }

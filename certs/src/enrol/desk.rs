@@ -71,6 +71,12 @@ impl EnrolDesk {
         Self { authority, limiter: Arc::default() }
     }
 
+    /// The CA behind the desk.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// A new one-time code for a clinic, valid for `valid_for_ms` from `now`.
     ///
     /// # Errors

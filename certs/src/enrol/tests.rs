@@ -55,6 +55,7 @@ fn a_code_becomes_a_certificate_for_its_clinic_and_the_agents_own_key() {
     let identity = request.accept(&reply, &invitation, NOW).unwrap();
     assert_eq!(identity.identity.clinic, scene.clinic);
     assert_eq!(identity.ca(), scene.county.ca());
+    assert_eq!(identity.trust.revocations().unwrap().der(), scene.county.crl());
 }
 
 #[test]
@@ -175,7 +176,8 @@ fn a_leaf_that_the_pinned_ca_did_not_sign_is_not_accepted() {
     let issued =
         authority.issue_agent(&scene.clinic, &request.csr_der, validity, NOW, stranger.rng()).unwrap();
     let leaf = crate::authority::to_pem("CERTIFICATE", issued.chain[0].as_ref());
-    let reply = EnrolReply::Issued { chain_pem: leaf + &scene.county.authority.ca_pem() };
+    let chain_pem = leaf + &scene.county.authority.ca_pem();
+    let reply = EnrolReply::Issued { chain_pem, crl: String::new() };
     assert!(matches!(request.accept(&reply, &invitation, NOW), Err(EnrolReplyError::NotSignedByCa)));
 }
 

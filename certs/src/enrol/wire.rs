@@ -41,6 +41,9 @@ pub enum EnrolReply {
     Issued {
         /// The chain as PEM, leaf first, CA last.
         chain_pem: String,
+        /// The current revocation list, DER in base64: the clinic can judge signatures from its first minute.
+        #[serde(default)]
+        crl: String,
     },
     /// Refused.
     Refused {
@@ -78,7 +81,11 @@ pub fn handle(
         .map_err(|e| EnrolError::Request(RequestError::Unreadable(e.to_string())))
         .and_then(|csr| desk.enrol(&request.code, &csr, peer, now, rng));
     match issued {
-        Ok(issued) => (200, EnrolReply::Issued { chain_pem: issued.chain_pem() }),
+        Ok(issued) => {
+            // The certificate counts; a list that cannot be read just now comes with the next one.
+            let crl = desk.authority().crl_der().map(|der| BASE64.encode(der)).unwrap_or_default();
+            (200, EnrolReply::Issued { chain_pem: issued.chain_pem(), crl })
+        }
         Err(error) => (error.code().http_status(), EnrolReply::refused(error.code())),
     }
 }

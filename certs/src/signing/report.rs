@@ -8,7 +8,7 @@ use relay_core::report::{
 use rustls_pki_types::CertificateDer;
 
 use super::cms::{CmsFault, CmsParts};
-use super::{SignPurpose, Signer, SignerError};
+use super::{SignPurpose, SignatureSuite, Signer, SignerError};
 use crate::certificate::{CertificateError, DoctorIdentity, DoctorRole};
 
 /// Why a report was not signed.
@@ -194,5 +194,8 @@ fn seal(
         signing_time: signed_at,
     };
     let signature = signer.sign(purpose, &parts.to_be_signed()?)?;
+    let SignatureSuite::EcdsaP256Sha256 = parts.suite;
+    let signature = crate::keys::low_s(&signature)
+        .ok_or_else(|| SignerError { reason: "its answer is not an ECDSA signature in DER".to_owned() })?;
     Ok(parts.assemble(&signature, None)?)
 }

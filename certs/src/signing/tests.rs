@@ -106,6 +106,18 @@ fn a_report_signed_by_author_and_reviewer_verifies() {
 }
 
 #[test]
+fn signed_bytes_have_sorted_keys_whatever_features_serde_json_has() {
+    // This test binary has `preserve_order` on, like the gateway; the agent has not. Both must see the same bytes.
+    let ordered = serde_json::json!({"b": 1, "a": 2}).to_string();
+    assert_eq!(ordered, r#"{"b":1,"a":2}"#, "the dev-dependency switches preserve_order on");
+    let scene = Scene::new();
+    let package = scene.package();
+    assert!(package.manifest.starts_with(br#"{"author":"d-author","clinic":"shilipu","demo_signature":"#));
+    let (review, _) = package.review.unwrap();
+    assert!(review.starts_with(br#"{"author_cms_sha256":"#));
+}
+
+#[test]
 fn openssl_agrees_and_one_flipped_byte_ends_it() {
     let scene = Scene::new();
     let package = scene.package();
@@ -161,6 +173,24 @@ fn cut_and_lengthened_signatures_are_refused_without_panic() {
     assert_eq!(scene.refused(&copy).part(), Part::AuthorSignature);
     copy.author_cms = vec![0x30; 100_000];
     assert_eq!(scene.refused(&copy).part(), Part::AuthorSignature);
+}
+
+#[test]
+fn unsigned_attributes_of_later_versions_are_allowed_and_ignored() {
+    let scene = Scene::new();
+    let manifest = SignedManifest { required_signatures: 1, ..scene.manifest() };
+    let mut package = test_package(&manifest, JSON, PDF, &scene.author, None);
+    let parsed = cms::parse(&package.author_cms, scene.county.ca()).unwrap();
+    let time_stamp = x509_cert::attr::Attribute {
+        oid: der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.14"),
+        values: vec![der::Any::encode_from(&der::asn1::OctetString::new(*b"token").unwrap()).unwrap()]
+            .try_into()
+            .unwrap(),
+    };
+    let unsigned = Some(vec![time_stamp].try_into().unwrap());
+    package.author_cms = parsed.parts.assemble(&parsed.signature, unsigned).unwrap();
+    scene.verify(&package).unwrap();
+    assert!(openssl_verifies(scene.dir.path(), &package.manifest, &package.author_cms));
 }
 
 #[test]

@@ -124,7 +124,11 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError::Json`] when the value does not serialise.
 pub fn canonical_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    Ok(serde_json::to_vec(&serde_json::to_value(value)?)?)
+    let mut value = serde_json::to_value(value)?;
+    // A dependency may switch `serde_json/preserve_order` on for the whole binary (dicom-json does in the gateway): then
+    // maps keep the order of the struct, and the two ends would disagree about the canonical form.
+    value.sort_all_objects();
+    Ok(serde_json::to_vec(&value)?)
 }
 
 fn parse_canonical<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
