@@ -21,8 +21,8 @@ pub const MAX_OPINION_CHARS: usize = 2_000;
 pub const MAX_VIEWS: usize = 12;
 /// Problems, steps or drugs in one treatment plan.
 pub const MAX_PLAN_ITEMS: usize = 30;
-/// Pages of one PDF, without the ECG drawing: a longer report is a mistake (often thousands of line feeds).
-pub const MAX_PAGES: usize = 10;
+/// Pages of one PDF, without the ECG drawing: all fields at their limits need ten, more means thousands of line feeds.
+pub const MAX_PAGES: usize = 12;
 /// Instances of one study; far above any plain-film examination.
 pub const MAX_INSTANCES: u32 = 10_000;
 /// Bytes of a canonical document; the fields at their limits need about a quarter of it.

@@ -285,7 +285,7 @@ fn characters_that_the_font_lacks_are_marked_and_listed() {
 fn a_report_of_empty_lines_is_refused_by_its_pages() {
     let mut report = samples::xray();
     report.text.findings = format!("见{}", "\n".repeat(5_000)) + "完";
-    assert!(matches!(render_pdf(&report, fonts()), Err(RenderError::TooManyPages { limit: 10 })));
+    assert!(matches!(render_pdf(&report, fonts()), Err(RenderError::TooManyPages { limit: crate::limits::MAX_PAGES })));
 }
 
 #[test]
@@ -319,4 +319,53 @@ proptest! {
         plan.assessment = note.repeat(repeat);
         drop(render_plan_pdf(&plan, fonts()));
     }
+}
+
+/// Every text as long as its limit allows.
+fn longest() -> ReportContent {
+    use crate::limits::*;
+    let text = |n: usize| "检查所见未见明显异常，请结合临床。".chars().cycle().take(n).collect::<String>();
+    let some = |n| Some(text(n));
+    let mut r = samples::correction();
+    r.hospital.name = text(MAX_NAME_CHARS);
+    r.clinic.name = text(MAX_NAME_CHARS);
+    r.report_no = text(MAX_NAME_CHARS);
+    r.report_id = text(MAX_ID_CHARS);
+    r.patient.name = text(MAX_NAME_CHARS);
+    r.patient.local_id = text(MAX_NAME_CHARS);
+    r.patient.visit_no = some(MAX_LINE_CHARS);
+    r.patient.phone = some(MAX_LINE_CHARS);
+    r.request.complaint = some(MAX_NOTE_CHARS);
+    r.request.clinical_diagnosis = some(MAX_NOTE_CHARS);
+    r.request.purpose = some(MAX_NOTE_CHARS);
+    r.exam.item = text(MAX_LINE_CHARS);
+    r.exam.views = vec![text(MAX_LINE_CHARS); MAX_VIEWS];
+    r.exam.device = some(MAX_LINE_CHARS);
+    r.exam.method = some(MAX_NOTE_CHARS);
+    r.exam.comparison = some(MAX_NOTE_CHARS);
+    r.replaces.as_mut().unwrap().reason = text(MAX_NOTE_CHARS);
+    r.text.findings = text(MAX_FINDINGS_CHARS);
+    r.text.impression = text(MAX_OPINION_CHARS);
+    r.text.advice = some(MAX_OPINION_CHARS);
+    r.text.remarks = some(MAX_OPINION_CHARS);
+    r.mutual_recognition = some(MAX_LINE_CHARS);
+    for s in [&mut r.author, r.reviewer.as_mut().unwrap()] {
+        s.name = text(MAX_NAME_CHARS);
+        s.role = text(MAX_NAME_CHARS);
+    }
+    r
+}
+
+#[test]
+fn a_report_with_every_field_at_its_limit_is_printed_and_canonical() {
+    let report = longest();
+    let pdf = render_pdf(&report, fonts()).unwrap();
+    let text = text_of(&pdf.bytes);
+    assert!(text.contains(&report.author.employee_id) && text.contains("第1/"), "{text}");
+    if let Some(dir) = std::env::var_os("RELAY_PDF_OUT") {
+        save(&Path::new(&dir).join("longest.pdf"), &pdf.bytes);
+    }
+    let bytes = canonical_json(&report).unwrap();
+    assert!(bytes.len() < crate::limits::MAX_CANONICAL_BYTES / 4, "{} bytes", bytes.len());
+    assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), report);
 }
