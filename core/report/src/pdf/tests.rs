@@ -285,7 +285,10 @@ fn characters_that_the_font_lacks_are_marked_and_listed() {
 fn a_report_of_empty_lines_is_refused_by_its_pages() {
     let mut report = samples::xray();
     report.text.findings = format!("见{}", "\n".repeat(5_000)) + "完";
-    assert!(matches!(render_pdf(&report, fonts()), Err(RenderError::TooManyPages { limit: crate::limits::MAX_PAGES })));
+    assert!(matches!(
+        render_pdf(&report, fonts()),
+        Err(RenderError::TooManyPages { limit: crate::limits::MAX_PAGES })
+    ));
 }
 
 #[test]
@@ -368,4 +371,17 @@ fn a_report_with_every_field_at_its_limit_is_printed_and_canonical() {
     let bytes = canonical_json(&report).unwrap();
     assert!(bytes.len() < crate::limits::MAX_CANONICAL_BYTES / 4, "{} bytes", bytes.len());
     assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), report);
+}
+
+#[test]
+fn a_truetype_font_given_as_one_file_serves_both_weights() {
+    let path = Path::new("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf");
+    if !path.exists() {
+        println!("skipped: {} is not installed", path.display());
+        return;
+    }
+    let fonts = Fonts::load(Some(path)).unwrap();
+    let pdf = render_pdf(&samples::xray(), &fonts).unwrap();
+    assert!(pdf.missing_chars.contains(&'肺'), "DejaVu has no Chinese");
+    assert!(text_of(&pdf.bytes).contains("XR20261122-0037"));
 }
