@@ -165,7 +165,8 @@ pub(crate) fn verify_p256(public_key_der: &[u8], message: &[u8], signature_der: 
     use p256::pkcs8::DecodePublicKey as _;
     let Ok(key) = p256::PublicKey::from_public_key_der(public_key_der) else { return false };
     let Ok(signature) = p256::ecdsa::Signature::from_der(signature_der) else { return false };
-    signature.normalize_s().is_none() && p256::ecdsa::VerifyingKey::from(&key).verify(message, &signature).is_ok()
+    signature.normalize_s().is_none()
+        && p256::ecdsa::VerifyingKey::from(&key).verify(message, &signature).is_ok()
 }
 
 #[cfg(unix)]

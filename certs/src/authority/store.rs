@@ -1,6 +1,21 @@
 //! The inside of the verbs: lock, load, issue, store.
 
-use super::*;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rand::CryptoRng;
+use relay_core::clock::UtcMs;
+use relay_core::ids::Sha256;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::ledger::{LEDGER_FORMAT, MAX_LEDGER_BYTES};
+use super::{
+    AGENT_VALID_DAYS, Authority, AuthorityError, CRL_FILE, CertificateRecord, CodeRecord, IssuedCertificate,
+    LEDGER_FILE, LOCK_FILE, Ledger, MAX_CRL_BYTES, MAX_PEM_BYTES, Subject, Validity, lock, profile,
+};
+use crate::serial::Serial;
 
 /// Most enrolment codes kept; used or expired ones beyond it are forgotten, oldest first.
 const MAX_CODES: usize = 4_096;

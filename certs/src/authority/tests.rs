@@ -1,8 +1,11 @@
 use super::*;
+use crate::certificate::DoctorRole;
 use crate::enrol::{AgentRequest, make_csr};
+use crate::keys::KeyError;
 use crate::testing::TestCounty;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use relay_core::ids::PersonId;
 
 const NOW: UtcMs = UtcMs(1_790_000_000_000);
 

@@ -165,9 +165,11 @@ impl AgentRequest {
         }
         let mut trust = TrustStore::new(ca.clone());
         // Without a good list the clinic is still enrolled; verified reports then say that there is none yet.
-        if let Err(error) = BASE64.decode(crl).map_err(|e| e.to_string()).and_then(|der| {
-            trust.update_crl(&der).map_err(|e| e.to_string())
-        }) {
+        if let Err(error) = BASE64
+            .decode(crl)
+            .map_err(|e| e.to_string())
+            .and_then(|der| trust.update_crl(&der).map_err(|e| e.to_string()))
+        {
             tracing::warn!(%error, "the county sent no usable revocation list");
         }
         Ok(AgentIdentity { identity, chain, trust })

@@ -115,3 +115,83 @@ fn expect(field: &'static str, expected: &str, found: &str) -> Result<(), NoteEr
     }
     Err(NoteError::Field { field, expected: expected.to_owned(), found: found.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestCounty;
+    use relay_core::clock::UtcMs;
+    use relay_core::ids::{LetterId, NoteId, StudyUid};
+    use relay_core::letter::{NoteKind, PURPOSE_NOTE};
+
+    const NOW: UtcMs = UtcMs(1_790_000_000_123);
+
+    struct Scene {
+        _dir: tempfile::TempDir,
+        county: TestCounty,
+        clinic: ClinicId,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let county = TestCounty::new(dir.path(), 31, NOW);
+            Self { _dir: dir, county, clinic: ClinicId::parse("shilipu").unwrap() }
+        }
+    }
+
+    fn note_body() -> NoteBody {
+        NoteBody {
+            purpose: PURPOSE_NOTE.to_owned(),
+            id: NoteId::parse("n-1").unwrap(),
+            kind: NoteKind::ReportOpened,
+            clinic: ClinicId::parse("shilipu").unwrap(),
+            study: StudyUid::parse("1.2.3").unwrap(),
+            letter: Some(LetterId::parse("l-1").unwrap()),
+            report: Some(("r-1".parse().unwrap(), 1)),
+            person: "王医生".to_owned(),
+            text: None,
+            at: NOW,
+        }
+    }
+
+    #[test]
+    fn a_note_signed_by_the_device_verifies_and_nothing_in_it_can_change() {
+        let mut scene = Scene::new();
+        let (agent, other) = (scene.county.agent("shilipu"), scene.county.agent("shilipu"));
+        let note = sign_note(&agent.key, &note_body()).unwrap();
+        let check = |note: &relay_core::letter::Note| verify_note(note, &agent.chain[0], &scene.clinic);
+        assert_eq!(check(&note).unwrap(), note_body());
+        for at in 0..note.body.len() {
+            let mut changed = note.clone();
+            changed.body[at] ^= 1;
+            assert_eq!(check(&changed), Err(NoteError::Signature));
+        }
+        for at in 0..note.signature.len() {
+            let mut changed = note.clone();
+            changed.signature[at] ^= 1;
+            assert_eq!(check(&changed), Err(NoteError::Signature));
+        }
+        let mut renamed = note.clone();
+        renamed.id = NoteId::parse("n-2").unwrap();
+        assert!(matches!(check(&renamed), Err(NoteError::Field { field: "id", .. })));
+        let mut other_kind = note.clone();
+        other_kind.kind = NoteKind::CriticalReadBack;
+        assert!(matches!(check(&other_kind), Err(NoteError::Field { field: "kind", .. })));
+        assert_eq!(verify_note(&note, &other.chain[0], &scene.clinic), Err(NoteError::Signature));
+    }
+
+    #[test]
+    fn a_note_for_another_clinic_or_purpose_is_refused() {
+        let mut scene = Scene::new();
+        let agent = scene.county.agent("shilipu");
+        let foreign = NoteBody { clinic: ClinicId::parse("other").unwrap(), ..note_body() };
+        let note = sign_note(&agent.key, &foreign).unwrap();
+        let refused = verify_note(&note, &agent.chain[0], &scene.clinic);
+        assert!(matches!(refused, Err(NoteError::Field { field: "clinic", .. })));
+        let purpose = NoteBody { purpose: "relay report v1".to_owned(), ..note_body() };
+        assert!(matches!(sign_note(&agent.key, &purpose), Err(NoteError::Field { field: "purpose", .. })));
+        let long = NoteBody { text: Some("长".repeat(10_000)), ..note_body() };
+        assert!(matches!(sign_note(&agent.key, &long), Err(NoteError::TooLong(_))));
+    }
+}
