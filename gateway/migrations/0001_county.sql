@@ -335,7 +335,8 @@ CREATE TABLE note (
   person      TEXT NOT NULL,
   body_hash   BLOB NOT NULL,
   signature   BLOB NOT NULL,
-  device_key_sha256 BLOB NOT NULL,
+  -- the leaf that was checked on the connection, DER, so that the note verifies again later
+  device_certificate BLOB NOT NULL,
   at_clinic   INTEGER NOT NULL,
   received_at INTEGER NOT NULL,
   PRIMARY KEY (clinic, id)

@@ -24,7 +24,8 @@ use sqlx::{ConnectOptions as _, Sqlite, SqliteConnection};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{Mutex, broadcast, watch};
+use tokio::task::JoinHandle;
 
 /// Connections for reading: a page each for the list, a study, figures and background, and one to spare.
 const READERS: u32 = 5;
@@ -32,6 +33,8 @@ const READERS: u32 = 5;
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// How long SQLite waits for a lock that another process (backup, command line) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing waits for the writer.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// The database file under the home directory.
 pub const DATABASE_FILE: &str = "county.db";
 /// The blob store's directory under the home directory.
@@ -49,7 +52,9 @@ pub struct Store {
     home: Arc<PathBuf>,
     readers: SqlitePool,
     writer: writer::Writer,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
     live: broadcast::Sender<StoredEvent>,
+    letter_changes: watch::Receiver<u64>,
     blobs: BlobStore,
     disk: Arc<dyn Disk>,
 }
@@ -98,8 +103,11 @@ impl Store {
             .await
             .map_err(StoreError::database("open the readers"))?;
         let (live, _) = broadcast::channel(writer::LIVE_EVENTS);
-        let (writer, _task) = writer::start(connection, live.clone(), last_seq);
-        Ok(Self { home: Arc::new(home.to_owned()), readers, writer, live, blobs, disk })
+        let (letters, letter_changes) = watch::channel(0);
+        let listeners = writer::Listeners { live: live.clone(), letters, last_seq };
+        let (writer, task) = writer::start(connection, listeners).await?;
+        let task = Arc::new(Mutex::new(Some(task)));
+        Ok(Self { home: Arc::new(home.to_owned()), readers, writer, task, live, letter_changes, blobs, disk })
     }
 
     /// Runs `work` in the next transaction and answers after the commit. On `Err` nothing of it is kept; neighbours in
@@ -133,6 +141,12 @@ impl Store {
         self.live.subscribe()
     }
 
+    /// Counts up with every commit that wrote a letter.
+    #[must_use]
+    pub fn letter_changes(&self) -> watch::Receiver<u64> {
+        self.letter_changes.clone()
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn blobs(&self) -> &BlobStore {
@@ -158,9 +172,16 @@ impl Store {
         self.home.join(PREVIEW_DIR).join(&hex[..2]).join(format!("{hex}.jpg"))
     }
 
-    /// Ends reading and lets the writer finish: the last handle that is dropped closes the file.
+    /// Ends reading and waits until the writer has committed what it was given and closed the file, when this is the last
+    /// handle; otherwise, or after [`CLOSE_DEADLINE`], the writer goes on until the last handle is dropped.
     pub async fn close(self) {
-        self.readers.close().await;
+        let Self { readers, writer, task, .. } = self;
+        readers.close().await;
+        drop(writer);
+        let Some(task) = task.lock().await.take() else { return };
+        if tokio::time::timeout(CLOSE_DEADLINE, task).await.is_err() {
+            tracing::warn!("the store is still in use at shutdown; its log is replayed at the next start");
+        }
     }
 }
 

@@ -7,9 +7,12 @@ use super::event::{self, StoredEvent};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteOperation;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Commands that share one transaction at most: bounds the time a caller waits for its neighbours.
 const MAX_GROUP: usize = 128;
@@ -68,22 +71,40 @@ impl Writer {
     }
 }
 
+/// Who hears of commits.
+pub(super) struct Listeners {
+    /// Events in commit order.
+    pub(super) live: broadcast::Sender<StoredEvent>,
+    /// Counts commits that wrote a letter.
+    pub(super) letters: watch::Sender<u64>,
+    /// Newest event before the start.
+    pub(super) last_seq: i64,
+}
+
 /// Starts the writer on its connection. It ends when every [`Writer`] is dropped.
-pub(super) fn start(
-    connection: SqliteConnection,
-    live: broadcast::Sender<StoredEvent>,
-    last_seq: i64,
-) -> (Writer, tokio::task::JoinHandle<()>) {
+pub(super) async fn start(
+    mut connection: SqliteConnection,
+    listeners: Listeners,
+) -> Result<(Writer, tokio::task::JoinHandle<()>), StoreError> {
+    let wrote_letter = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&wrote_letter);
+    let mut handle = connection.lock_handle().await.map_err(StoreError::database("watch for letters"))?;
+    handle.set_update_hook(move |change| {
+        if change.table == "letter" && change.operation == SqliteOperation::Insert {
+            seen.store(true, Ordering::SeqCst);
+        }
+    });
+    drop(handle);
     let (commands, queue) = mpsc::channel(QUEUE);
-    let task = tokio::spawn(run(connection, queue, live, last_seq));
-    (Writer { commands }, task)
+    let task = tokio::spawn(run(connection, queue, listeners, wrote_letter));
+    Ok((Writer { commands }, task))
 }
 
 async fn run(
     mut connection: SqliteConnection,
     mut queue: mpsc::Receiver<Command>,
-    live: broadcast::Sender<StoredEvent>,
-    mut last_seq: i64,
+    mut listeners: Listeners,
+    wrote_letter: Arc<AtomicBool>,
 ) {
     while let Some(first) = queue.recv().await {
         let mut group = vec![first];
@@ -101,7 +122,10 @@ async fn run(
             answer(committed.clone());
         }
         if ok {
-            publish(&mut connection, &live, &mut last_seq).await;
+            publish(&mut connection, &listeners.live, &mut listeners.last_seq).await;
+            if wrote_letter.swap(false, Ordering::SeqCst) {
+                listeners.letters.send_modify(|count| *count += 1);
+            }
         }
     }
     // Checkpoints and closes the file; a failure here loses nothing, the log is replayed at the next start.

@@ -1,0 +1,126 @@
+//! T0, the start of every clock: the exam's end as the file says, corrected by the clocks that were measured; or, when
+//! that is implausible, the first object at the agent, marked. A bad time never rejects a study.
+
+use relay_core::clock::{DAY_MS, MINUTE_MS, SECOND_MS, UtcMs};
+
+/// Further in the future than this is implausible (service level policy: reject T0 > 60 s in the future).
+pub const MAX_FUTURE_MS: i64 = 60 * SECOND_MS;
+/// An exam longer ago than this, when its first object reaches the agent, was not taken just now: an old study.
+pub const MAX_AGE_MS: i64 = DAY_MS;
+/// Samples of a device before its offset is believed.
+pub const MIN_SAMPLES: i64 = 5;
+/// A device that is never nearer than this to the arrival of its own objects has a slow clock (or is read out late,
+/// therefore the result is marked).
+pub const SLOW_DEVICE_MS: i64 = 10 * MINUTE_MS;
+
+/// What is known of the times of one study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Exam time by the device's clock.
+    pub exam: Option<UtcMs>,
+    /// The agent or the file doubts it.
+    pub doubtful: bool,
+    /// First object safe at the agent, by the agent's clock.
+    pub first_object: UtcMs,
+    /// County clock minus agent clock.
+    pub clock_offset_ms: i64,
+    /// Smallest arrival minus exam time of this device, and how often measured.
+    pub device: Option<(i64, i64)>,
+    /// Now, by the county's clock.
+    pub now: UtcMs,
+}
+
+/// The start of the clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct T0 {
+    /// When, by the county's clock.
+    pub at: UtcMs,
+    /// Do not build a verdict on it alone.
+    pub suspect: bool,
+    /// Correction that was applied for the device's clock.
+    pub device_offset_ms: i64,
+}
+
+impl Known {
+    /// Decides.
+    #[must_use]
+    pub fn t0(&self) -> T0 {
+        let first = self.first_object.plus_ms(self.clock_offset_ms).min(self.now);
+        let assumed = T0 { at: first, suspect: true, device_offset_ms: 0 };
+        let Some(exam) = self.exam else { return assumed };
+        let believed = self.device.filter(|(_, samples)| *samples >= MIN_SAMPLES).map(|(offset, _)| offset);
+        // A device that is ahead of its own arrivals is certainly wrong; one that is behind may only be read out late.
+        let (device_offset_ms, slow) = match believed {
+            Some(offset) if offset < -MAX_FUTURE_MS => (offset, false),
+            Some(offset) if offset > SLOW_DEVICE_MS => (offset, true),
+            _ => (0, false),
+        };
+        let at = exam.plus_ms(device_offset_ms).plus_ms(self.clock_offset_ms);
+        let future = at.since(self.now) > MAX_FUTURE_MS || at.since(first) > MAX_FUTURE_MS;
+        if future || first.since(at) > MAX_AGE_MS {
+            return assumed;
+        }
+        T0 { at: at.min(self.now), suspect: self.doubtful || slow, device_offset_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_core::clock::HOUR_MS;
+
+    const NOW: UtcMs = UtcMs(1_700_000_000_000);
+
+    fn known() -> Known {
+        Known {
+            exam: Some(NOW.plus_ms(-5 * MINUTE_MS)),
+            doubtful: false,
+            first_object: NOW.plus_ms(-MINUTE_MS),
+            clock_offset_ms: 0,
+            device: None,
+            now: NOW,
+        }
+    }
+
+    #[test]
+    fn a_plausible_exam_time_is_t0_in_county_time() {
+        assert_eq!(known().t0(), T0 { at: NOW.plus_ms(-5 * MINUTE_MS), suspect: false, device_offset_ms: 0 });
+    }
+
+    #[test]
+    fn an_agent_clock_an_hour_off_is_corrected_by_the_link() {
+        // Agent and device are both an hour ahead.
+        let known = Known {
+            exam: known().exam.map(|t| t.plus_ms(HOUR_MS)),
+            first_object: known().first_object.plus_ms(HOUR_MS),
+            clock_offset_ms: -HOUR_MS,
+            ..known()
+        };
+        assert_eq!(known.t0(), T0 { at: NOW.plus_ms(-5 * MINUTE_MS), suspect: false, device_offset_ms: 0 });
+    }
+
+    #[test]
+    fn a_device_an_hour_ahead_is_doubted_at_first_and_corrected_when_learnt() {
+        let ahead = Known { exam: known().exam.map(|t| t.plus_ms(HOUR_MS)), ..known() };
+        assert_eq!(ahead.t0(), T0 { at: ahead.first_object, suspect: true, device_offset_ms: 0 });
+        let learnt = Known { device: Some((-HOUR_MS, MIN_SAMPLES)), ..ahead };
+        assert_eq!(learnt.t0().at, NOW.plus_ms(-5 * MINUTE_MS));
+        assert!(!learnt.t0().suspect);
+    }
+
+    #[test]
+    fn a_missing_future_or_ancient_time_is_the_first_object_and_suspect() {
+        for exam in
+            [None, Some(NOW.plus_ms(2 * MINUTE_MS)), Some(NOW.plus_ms(-30 * DAY_MS)), Some(UtcMs(i64::MAX))]
+        {
+            let t0 = Known { exam, ..known() }.t0();
+            assert_eq!((t0.at, t0.suspect), (known().first_object, true), "{exam:?}");
+        }
+    }
+
+    #[test]
+    fn t0_is_never_after_now() {
+        let odd = Known { exam: None, first_object: NOW.plus_ms(HOUR_MS), ..known() };
+        assert_eq!(odd.t0().at, NOW);
+    }
+}

@@ -1,0 +1,254 @@
+//! From the link to the store: manifests, missing ranges, bytes, and one transaction for every object.
+//!
+//! Order of an object: bytes into a partial (synced at [`SYNC_BYTES`] steps, so at most that is sent twice), restored to
+//! the plaintext, header admitted, digest proven, file named and its directory synced, *then* one transaction (object,
+//! location, study, work item, events, preview job), *then* the receipt.
+
+mod exam_time;
+mod facts;
+mod open;
+mod ranges;
+mod record;
+mod restore;
+mod settle;
+mod timing;
+mod writer;
+
+pub use record::ensure_clinic;
+pub(crate) use settle::settle_with;
+pub use settle::{ATTENTION_LATE_OBJECTS, settle};
+
+use crate::link::ports::{ObjectState, ObjectWriter};
+use crate::store::{Columns, Store, StoreError, signed};
+use open::OpenPartials;
+use relay_core::clock::{Clock, UtcMs};
+use relay_core::codes::{Code, Refusal};
+use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::study::{Manifest, ManifestError, ManifestObject};
+use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use writer::PartialWriter;
+
+/// Coded bytes between two syncs of an unfinished object: what is sent twice at most after a power cut.
+pub const SYNC_BYTES: u64 = 4 * 1024 * 1024;
+/// Space that stays free for the database, logs and reports when objects are refused for lack of room.
+pub const DEFAULT_FREE_FLOOR_BYTES: u64 = 512 * 1024 * 1024;
+/// Bytes of refused objects kept for a person to look at; beyond it refused bytes are dropped.
+pub const DEFAULT_QUARANTINE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Room that ingest leaves and uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Free space below which nothing is taken.
+    pub free_floor_bytes: u64,
+    /// Quarantine at most.
+    pub quarantine_bytes: u64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { free_floor_bytes: DEFAULT_FREE_FLOOR_BYTES, quarantine_bytes: DEFAULT_QUARANTINE_BYTES }
+    }
+}
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    room: Room,
+    open: OpenPartials,
+}
+
+/// Ingest. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingest(Arc<Inner>);
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("room", &self.0.room).finish_non_exhaustive()
+    }
+}
+
+fn full(what: &'static str) -> Refusal {
+    metrics::counter!("relay_ingest_storage_full_total").increment(1);
+    Refusal::new(
+        Code::StorageFull,
+        what,
+        "the county's disk is full; nothing was acknowledged, send again later",
+    )
+}
+
+fn unlawful(error: &ManifestError) -> Refusal {
+    let (code, field) = match error {
+        ManifestError::TooManyObjects { .. } | ManifestError::ObjectTooLarge { .. } => {
+            (Code::RefusedTooLarge, "objects")
+        }
+        ManifestError::TextTooLong { field, .. } => (Code::RefusedTooLarge, *field),
+        _ => (Code::RefusedManifest, "objects"),
+    };
+    Refusal::new(code, field, error.to_string())
+}
+
+impl Ingest {
+    /// Ingest into `store`.
+    #[must_use]
+    pub fn new(store: Store, clock: Arc<dyn Clock>, room: Room) -> Self {
+        Self(Arc::new(Inner { store, clock, room, open: OpenPartials::default() }))
+    }
+
+    /// Records a manifest and says, object by object and in its order, what is here and what is missing. Idempotent.
+    ///
+    /// # Errors
+    /// `REFUSED_MANIFEST`, `REFUSED_TOO_LARGE`, `STORAGE_FULL`, `STORAGE_FAILED`.
+    pub async fn offered(
+        &self,
+        clinic: &ClinicId,
+        manifest: &Manifest,
+        now: UtcMs,
+    ) -> Result<Vec<ObjectState>, Refusal> {
+        manifest.check().map_err(|e| unlawful(&e))?;
+        self.room_for(0)?;
+        let (owned_clinic, owned) = (clinic.clone(), manifest.clone());
+        let id = self
+            .0
+            .store
+            .write(move |tx| Box::pin(async move { record::manifest(tx, &owned_clinic, &owned, now).await }))
+            .await?;
+        let mut reader = self.0.store.read().await?;
+        let stored = stored(&mut reader, id).await?;
+        let refused = refused(&mut reader, clinic, manifest).await?;
+        let mut states = Vec::with_capacity(manifest.objects.len());
+        for object in &manifest.objects {
+            states.push(if stored.contains(&object.hash) {
+                ObjectState::Stored
+            } else if let Some(refusal) = refused.get(&object.hash) {
+                ObjectState::Refused(refusal.clone())
+            } else {
+                let partial = self.0.open.peek(&self.0.store, &mut reader, clinic, object).await?;
+                ObjectState::Missing(partial.missing(object.coded.length))
+            });
+        }
+        Ok(states)
+    }
+
+    /// Opens a writer at `offset` of the coded form of an announced object.
+    ///
+    /// # Errors
+    /// `REFUSED_UNANNOUNCED`, `REFUSED_MANIFEST`, `STORAGE_FULL`, `STORAGE_FAILED`.
+    pub async fn open_writer(
+        &self,
+        clinic: &ClinicId,
+        study: &StudyUid,
+        object: &ManifestObject,
+        offset: u64,
+    ) -> Result<Box<dyn ObjectWriter>, Refusal> {
+        if offset > object.coded.length {
+            let reason =
+                format!("offset {offset} is behind the end of the coded form ({})", object.coded.length);
+            return Err(Refusal::new(Code::RefusedUnannounced, "offset", reason));
+        }
+        let mut reader = self.0.store.read().await?;
+        announced(&mut reader, clinic, study, object).await?;
+        self.room_for(object.coded.length - offset)?;
+        let state = self.0.open.open(&self.0.store, &mut reader, clinic, study, object).await?;
+        Ok(Box::new(PartialWriter::new(
+            self.clone(),
+            state,
+            clinic.clone(),
+            study.clone(),
+            object.clone(),
+            offset,
+        )))
+    }
+
+    /// Refuses early what would not fit, so that the disk never runs full under the database.
+    fn room_for(&self, bytes: u64) -> Result<(), Refusal> {
+        let free = self.0.store.blobs().free_bytes().map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "reading free space");
+            Refusal::new(Code::StorageFailed, "disk", "the county cannot read its free space")
+        })?;
+        metrics::gauge!("relay_store_free_bytes")
+            .set(u32::try_from(free >> 20).map_or(f64::MAX, f64::from) * 1_048_576.0);
+        if free < self.0.room.free_floor_bytes.saturating_add(bytes) { Err(full("disk")) } else { Ok(()) }
+    }
+}
+
+/// Hashes of a study that are durable here and whose file is whole.
+async fn stored(tx: &mut SqliteConnection, id: i64) -> Result<BTreeSet<ObjectHash>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT o.hash FROM object o JOIN location l ON l.hash = o.hash AND l.status = 'ok' WHERE o.study_id = $1",
+    )
+    .bind(id)
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read a study's objects"))?;
+    let key = id.to_string();
+    rows.iter().map(|row| Columns::of(row, "object", &key).hash("hash")).collect()
+}
+
+/// Refusals that still stand: whatever is wrong with the bytes themselves, and whatever was refused under this generation.
+/// A digest or coding fault may be a disk fault at the clinic: a newer manifest may try again.
+async fn refused(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    manifest: &Manifest,
+) -> Result<BTreeMap<ObjectHash, Refusal>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT hash, code, field, reason, generation FROM refused WHERE clinic = $1 AND study_uid = $2",
+    )
+    .bind(clinic.as_str())
+    .bind(manifest.study.as_str())
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read refusals"))?;
+    let generation = signed(manifest.generation)?;
+    let mut found = BTreeMap::new();
+    for row in &rows {
+        let c = Columns::of(row, "refused", manifest.study.as_str());
+        let number: u16 = c.unsigned("code")?;
+        let code = Code::from_number(number).unwrap_or(Code::Internal);
+        let transient = matches!(code, Code::RefusedDigest | Code::RefusedEncoding);
+        if transient && generation > c.get::<i64>("generation")? {
+            continue;
+        }
+        let refusal = Refusal::new(code, c.get::<String>("field")?, c.get::<String>("reason")?);
+        found.insert(c.hash("hash")?, refusal);
+    }
+    Ok(found)
+}
+
+/// Bytes are taken only for an object that a manifest has named with exactly this form.
+async fn announced(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    study: &StudyUid,
+    object: &ManifestObject,
+) -> Result<(), Refusal> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM announced a JOIN study s ON s.id = a.study_id
+         WHERE s.clinic = $1 AND s.uid = $2 AND a.hash = $3 AND a.length = $4
+           AND a.coded_length = $5 AND a.coded_hash = $6 AND a.coded_encoding = $7",
+    )
+    .bind(clinic.as_str())
+    .bind(study.as_str())
+    .bind(&object.hash.0[..])
+    .bind(signed(object.length)?)
+    .bind(signed(object.coded.length)?)
+    .bind(&object.coded.hash.0[..])
+    .bind(object.coded.encoding.word())
+    .fetch_optional(tx)
+    .await
+    .map_err(StoreError::database("find an announced object"))?;
+    found.map(|_| ()).ok_or_else(|| {
+        Refusal::new(
+            Code::RefusedUnannounced,
+            "object",
+            "no manifest of this study names this object in this form",
+        )
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! Unfinished objects that are being written. One state for each, shared by every writer of the same bytes, so that two
+//! connections of one agent (the old one not yet timed out) cannot disturb each other.
+
+use super::ranges::Ranges;
+use super::record;
+use crate::link::ports::ObjectReceipt;
+use crate::store::{Columns, Store, StoreError};
+use relay_core::codes::Refusal;
+use relay_core::durable::Partial;
+use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::study::ManifestObject;
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use tokio::sync::Mutex;
+
+/// Idle unfinished objects remembered in memory; older ones fall back to their last sync.
+const MAX_REMEMBERED: usize = 512;
+
+/// One unfinished object.
+#[derive(Debug, Default)]
+pub(super) struct PartialState {
+    /// The open file; `None` before the first byte and while a blocking task holds it.
+    pub(super) file: Option<Partial>,
+    /// Written, as this process knows it.
+    pub(super) written: Ranges,
+    /// Bytes written since the last sync.
+    pub(super) unsynced: u64,
+    /// What became of it.
+    pub(super) done: Option<Result<ObjectReceipt, Refusal>>,
+}
+
+pub(super) type Shared = Arc<Mutex<PartialState>>;
+type Key = (ClinicId, ObjectHash);
+
+#[derive(Debug, Default)]
+pub(super) struct OpenPartials(std::sync::Mutex<BTreeMap<Key, Shared>>);
+
+/// File name of a partial: from clinic and coded hash, never from a peer's text.
+pub(super) fn name_of(clinic: &ClinicId, object: &ManifestObject) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update(b"relay partial v1\0")
+        .update(clinic.as_str().as_bytes())
+        .update(b"\0")
+        .update(&object.coded.hash.0);
+    hasher.finalize().to_hex().to_string()
+}
+
+impl OpenPartials {
+    fn find(&self, key: &Key) -> Option<Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// What is here of the object, without opening it.
+    pub(super) async fn peek(
+        &self,
+        store: &Store,
+        reader: &mut SqliteConnection,
+        clinic: &ClinicId,
+        object: &ManifestObject,
+    ) -> Result<Ranges, StoreError> {
+        if let Some(shared) = self.find(&(clinic.clone(), object.coded.hash)) {
+            return Ok(shared.lock().await.written.clone());
+        }
+        synced(store, reader, clinic, object).await
+    }
+
+    /// The shared state of the object, read from the store when nobody holds it.
+    pub(super) async fn open(
+        &self,
+        store: &Store,
+        reader: &mut SqliteConnection,
+        clinic: &ClinicId,
+        study: &StudyUid,
+        object: &ManifestObject,
+    ) -> Result<Shared, StoreError> {
+        let key = (clinic.clone(), object.coded.hash);
+        if let Some(shared) = self.find(&key) {
+            return Ok(shared);
+        }
+        let done = match record::study_id(reader, clinic, study).await? {
+            Some(id) => record::receipt(reader, id, &object.hash).await?.map(Ok),
+            None => None,
+        };
+        let written = synced(store, reader, clinic, object).await?;
+        let fresh = Arc::new(Mutex::new(PartialState { written, done, ..PartialState::default() }));
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= MAX_REMEMBERED {
+            // Nobody holds these; what was synced of them is in the table.
+            open.retain(|_, shared| Arc::strong_count(shared) > 1);
+        }
+        Ok(Arc::clone(open.entry(key).or_insert(fresh)))
+    }
+
+    /// Forgets an object that is finished; writers that still hold its state read `done`.
+    pub(super) fn close(&self, clinic: &ClinicId, object: &ManifestObject) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&(clinic.clone(), object.coded.hash));
+    }
+}
+
+/// What the table says was synced, cut to what the file can hold.
+async fn synced(
+    store: &Store,
+    reader: &mut SqliteConnection,
+    clinic: &ClinicId,
+    object: &ManifestObject,
+) -> Result<Ranges, StoreError> {
+    let row = sqlx::query("SELECT ranges FROM partial WHERE clinic = $1 AND coded_hash = $2")
+        .bind(clinic.as_str())
+        .bind(&object.coded.hash.0[..])
+        .fetch_optional(reader)
+        .await
+        .map_err(StoreError::database("read a partial"))?;
+    let Some(row) = row else { return Ok(Ranges::default()) };
+    let key = object.coded.hash.to_hex();
+    let ranges: Ranges = Columns::of(&row, "partial", &key).json("ranges")?;
+    let path = store.blobs().partial_path(&name_of(clinic, object));
+    let length = tokio::fs::metadata(path).await.map_or(0, |m| m.len());
+    Ok(ranges.cut(length))
+}

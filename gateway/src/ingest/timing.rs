@@ -1,0 +1,106 @@
+//! Keeps the exam time with its text and source, learns device clocks, and sets T0 by the rule of [`super::exam_time`].
+
+use super::exam_time::Known;
+use super::facts::ExamFacts;
+use crate::store::{Columns, StoreError, one_row};
+use relay_core::clock::UtcMs;
+use sqlx::SqliteConnection;
+
+/// `study.exam_time_source` when the agent's manifest gave the time.
+pub(super) const MANIFEST: &str = "manifest";
+/// The same, doubted by the agent.
+pub(super) const MANIFEST_DOUBTED: &str = "manifest_doubted";
+/// Marks a file's time as doubtful: appended to its source word.
+const DOUBTED: &str = "_doubted";
+
+/// A file has told its exam time: keep the text; use the time unless the manifest gave one; learn the device's clock from
+/// the first object of the study.
+pub(super) async fn learn(
+    tx: &mut SqliteConnection,
+    id: i64,
+    exam: &ExamFacts,
+    first: bool,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let source = if exam.doubtful { format!("{}{DOUBTED}", exam.source) } else { exam.source.clone() };
+    let done = sqlx::query(
+        "UPDATE study SET exam_time_text = coalesce(exam_time_text, $2), exam_time_zone = coalesce(exam_time_zone, $3),
+             exam_time_source = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_source ELSE $4 END,
+             exam_time_ms = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_ms
+                                 ELSE max(coalesce(exam_time_ms, $5), $5) END
+         WHERE id = $1",
+    )
+    .bind(id)
+    .bind(&exam.text)
+    .bind(&exam.zone)
+    .bind(source)
+    .bind(exam.at.map(|t| t.0))
+    .execute(&mut *tx)
+    .await
+    .map_err(StoreError::database("keep the exam time"))?;
+    one_row(&done, "study", id)?;
+    if let (true, false, Some(at)) = (first, exam.doubtful, exam.at) {
+        sample(tx, id, at, now).await?;
+    }
+    retime(tx, id, now).await
+}
+
+/// Follows the smallest arrival minus exam time down at once and up slowly, so that a clock that was set right is believed
+/// again after some twenty studies.
+async fn sample(tx: &mut SqliteConnection, id: i64, exam: UtcMs, now: UtcMs) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO device (clinic, source, offset_ms, samples, updated_at)
+         SELECT clinic, source, first_object_at - $2, 1, $3 FROM study WHERE id = $1
+         ON CONFLICT (clinic, source) DO UPDATE SET
+             offset_ms = min(excluded.offset_ms, offset_ms + (excluded.offset_ms - offset_ms) / 8),
+             samples = samples + 1, updated_at = excluded.updated_at",
+    )
+    .bind(id)
+    .bind(exam.0)
+    .bind(now.0)
+    .execute(tx)
+    .await
+    .map(|_| ())
+    .map_err(StoreError::database("learn a device clock"))
+}
+
+/// Computes T0 again from what is stored.
+pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT s.exam_time_ms, s.exam_time_source, s.first_object_at,
+                coalesce(s.clock_offset_ms, c.clock_offset_ms, 0) AS clock_offset_ms,
+                d.offset_ms, d.samples
+         FROM study s JOIN clinic c ON c.id = s.clinic LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source
+         WHERE s.id = $1",
+    )
+    .bind(id)
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(StoreError::database("read the times of a study"))?;
+    let key = id.to_string();
+    let c = Columns::of(&row, "study", &key);
+    let source: Option<String> = c.get("exam_time_source")?;
+    let (offset, samples): (Option<i64>, Option<i64>) = (c.get("offset_ms")?, c.get("samples")?);
+    let clock_offset_ms: i64 = c.get("clock_offset_ms")?;
+    let known = Known {
+        exam: c.time_or_none("exam_time_ms")?,
+        doubtful: source.is_some_and(|s| s.ends_with(DOUBTED)),
+        first_object: c.time("first_object_at")?,
+        clock_offset_ms,
+        device: offset.zip(samples),
+        now,
+    };
+    let t0 = known.t0();
+    let done = sqlx::query(
+        "UPDATE study SET t0 = $2, time_suspect = $3, device_offset_ms = $4, clock_offset_ms = $5 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(t0.at.0)
+    .bind(t0.suspect)
+    .bind(t0.device_offset_ms)
+    .bind(clock_offset_ms)
+    .execute(tx)
+    .await
+    .map_err(StoreError::database("set T0"))?;
+    one_row(&done, "study", id)
+}

@@ -1,0 +1,345 @@
+//! One object arriving.
+
+use super::facts::{self, NotAdmitted, ObjectFacts};
+use super::open::{PartialState, Shared, name_of};
+use super::ranges::Ranges;
+use super::restore::{self, RestoreError};
+use super::{Ingest, SYNC_BYTES, full, record};
+use crate::link::ports::{ObjectReceipt, ObjectWriter};
+use crate::store::QUARANTINE_DIR;
+use async_trait::async_trait;
+use bytes::Bytes;
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::durable::{BlobError, BlobStore, Partial};
+use relay_core::ids::{ClinicId, Sha256, StudyUid};
+use relay_core::study::{Encoding, ManifestObject};
+use std::sync::Arc;
+use tokio::sync::MutexGuard;
+
+/// Bytes gathered before they are handed to the blocking pool.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Writes the coded form from `at` on. Dropping it keeps what was written.
+pub(super) struct PartialWriter {
+    ingest: Ingest,
+    state: Shared,
+    clinic: ClinicId,
+    study: StudyUid,
+    object: ManifestObject,
+    /// Position of the first byte in `buffer`.
+    at: u64,
+    buffer: Vec<u8>,
+}
+
+fn disk_refusal(error: &BlobError) -> Refusal {
+    if error.is_full() {
+        return full("disk");
+    }
+    tracing::error!(error = error as &dyn std::error::Error, "writing an object");
+    Refusal::new(Code::StorageFailed, "disk", "the county's disk failed; nothing was acknowledged")
+}
+
+fn lost_task(_: tokio::task::JoinError) -> Refusal {
+    Refusal::new(Code::Internal, "ingest", "a storage task ended early; nothing was acknowledged")
+}
+
+/// What the blocking part of finishing gave.
+enum Finished {
+    Durable(Sha256, Box<ObjectFacts>),
+    Refused(Refusal),
+    Failed(Refusal),
+}
+
+impl PartialWriter {
+    pub(super) const fn new(
+        ingest: Ingest,
+        state: Shared,
+        clinic: ClinicId,
+        study: StudyUid,
+        object: ManifestObject,
+        offset: u64,
+    ) -> Self {
+        Self { ingest, state, clinic, study, object, at: offset, buffer: Vec::new() }
+    }
+
+    /// Moves the buffer into the file.
+    async fn flush(&mut self) -> Result<(), Refusal> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.buffer);
+        let (from, to) = (self.at, self.at + bytes.len() as u64);
+        let state = Arc::clone(&self.state);
+        let mut state = state.lock().await;
+        if state.done.is_some() {
+            self.at = to;
+            return Ok(());
+        }
+        let sync = state.unsynced + bytes.len() as u64 >= SYNC_BYTES;
+        let file = state.file.take();
+        let (blobs, name) = (self.ingest.0.store.blobs().clone(), name_of(&self.clinic, &self.object));
+        let (file, written) =
+            tokio::task::spawn_blocking(move || write_at(&blobs, &name, file, from, &bytes, sync))
+                .await
+                .map_err(lost_task)?;
+        state.file = file;
+        written.map_err(|e| disk_refusal(&e))?;
+        state.written.insert(from..to);
+        state.unsynced += to - from;
+        self.at = to;
+        if sync {
+            state.unsynced = 0;
+            let ranges = state.written.clone();
+            self.remember(ranges).await?;
+        }
+        Ok(())
+    }
+
+    /// Records what is synced. Called right after a sync, with the state still locked.
+    async fn remember(&self, ranges: Ranges) -> Result<(), Refusal> {
+        let (clinic, object) = (self.clinic.clone(), self.object.clone());
+        let now = self.ingest.0.clock.now();
+        let store = &self.ingest.0.store;
+        store
+            .write(move |tx| {
+                Box::pin(async move { record::partial(tx, &clinic, &object, &ranges, now).await })
+            })
+            .await
+            .map_err(Refusal::from)
+    }
+
+    /// Everything is here: restore, admit, prove, name, record.
+    async fn complete(
+        &self,
+        state: &mut MutexGuard<'_, PartialState>,
+        now: UtcMs,
+    ) -> Result<ObjectReceipt, Refusal> {
+        let (blobs, name) = (self.ingest.0.store.blobs().clone(), name_of(&self.clinic, &self.object));
+        let (object, study, file) = (self.object.clone(), self.study.clone(), state.file.take());
+        let finished =
+            tokio::task::spawn_blocking(move || finish_blocking(&blobs, &name, file, &object, &study))
+                .await
+                .map_err(lost_task)?;
+        let result = match finished {
+            Finished::Durable(sha256, facts) => self.record(sha256, *facts, now).await?,
+            Finished::Failed(refusal) => return Err(refusal),
+            Finished::Refused(refusal) => return self.refuse(state, refusal, now).await,
+        };
+        self.discard_leftovers().await;
+        state.done = Some(Ok(result.clone()));
+        self.ingest.0.open.close(&self.clinic, &self.object);
+        metrics::counter!("relay_ingest_objects_total").increment(1);
+        metrics::counter!("relay_ingest_bytes_total").increment(self.object.length);
+        Ok(result)
+    }
+
+    async fn record(&self, sha256: Sha256, facts: ObjectFacts, now: UtcMs) -> Result<ObjectReceipt, Refusal> {
+        let arrived = record::Arrived {
+            clinic: self.clinic.clone(),
+            study: self.study.clone(),
+            object: self.object.clone(),
+            sha256,
+            facts,
+            now,
+        };
+        let store = &self.ingest.0.store;
+        store
+            .write(move |tx| Box::pin(async move { record::object(tx, &arrived).await }))
+            .await
+            .map_err(Refusal::from)
+    }
+
+    /// Coded form and stale plaintext of a finished object. Left-overs are swept at the next start.
+    async fn discard_leftovers(&self) {
+        if self.object.coded.encoding == Encoding::Identity {
+            return;
+        }
+        let (blobs, name) = (self.ingest.0.store.blobs().clone(), name_of(&self.clinic, &self.object));
+        let swept = tokio::task::spawn_blocking(move || blobs.discard(&name)).await;
+        if !matches!(swept, Ok(Ok(()))) {
+            tracing::warn!(object = %self.object.hash, "the coded form of a stored object was not removed");
+        }
+    }
+
+    /// Quarantine, refusal row and event; the reason goes back to the clinic.
+    async fn refuse(
+        &self,
+        state: &mut MutexGuard<'_, PartialState>,
+        refusal: Refusal,
+        now: UtcMs,
+    ) -> Result<ObjectReceipt, Refusal> {
+        let file = quarantine(&self.ingest, &self.clinic, &self.object).await;
+        let (clinic, study, object) = (self.clinic.clone(), self.study.clone(), self.object.clone());
+        let told = refusal.clone();
+        let store = &self.ingest.0.store;
+        store
+            .write(move |tx| {
+                Box::pin(async move { record::refusal(tx, &clinic, &study, &object, &told, file, now).await })
+            })
+            .await?;
+        tracing::warn!(clinic = %self.clinic, object = %self.object.hash, %refusal, "an object was refused");
+        metrics::counter!("relay_ingest_refused_total", "code" => refusal.code.name()).increment(1);
+        state.done = Some(Err(refusal.clone()));
+        self.ingest.0.open.close(&self.clinic, &self.object);
+        Err(refusal)
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for PartialWriter {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        let end = self.at + (self.buffer.len() + chunk.len()) as u64;
+        if end > self.object.coded.length {
+            let reason = format!("byte {end} of a coded form of {} bytes", self.object.coded.length);
+            return Err(Refusal::new(Code::RefusedUnannounced, "range", reason));
+        }
+        self.buffer.extend_from_slice(&chunk);
+        if self.buffer.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn finish(mut self: Box<Self>, now: UtcMs) -> Result<Option<ObjectReceipt>, Refusal> {
+        self.flush().await?;
+        let state = Arc::clone(&self.state);
+        let mut state = state.lock().await;
+        if let Some(done) = &state.done {
+            return done.clone().map(Some);
+        }
+        if !state.written.covers(self.object.coded.length) {
+            return Ok(None);
+        }
+        self.complete(&mut state, now).await.map(Some)
+    }
+}
+
+/// Writes (and syncs) in the blocking pool; the file comes back whatever happened.
+fn write_at(
+    blobs: &BlobStore,
+    name: &str,
+    file: Option<Partial>,
+    at: u64,
+    bytes: &[u8],
+    sync: bool,
+) -> (Option<Partial>, Result<(), BlobError>) {
+    let mut file = match file.map_or_else(|| blobs.partial(name), Ok) {
+        Ok(file) => file,
+        Err(error) => return (None, Err(error)),
+    };
+    let written = file.write_at(at, bytes).and_then(|()| if sync { file.sync() } else { Ok(()) });
+    (Some(file), written)
+}
+
+/// Restores, admits and commits one object in the blocking pool.
+fn finish_blocking(
+    blobs: &BlobStore,
+    name: &str,
+    file: Option<Partial>,
+    object: &ManifestObject,
+    study: &StudyUid,
+) -> Finished {
+    let coded = match file.map_or_else(|| blobs.partial(name), Ok) {
+        Ok(coded) => coded,
+        Err(error) => return Finished::Failed(disk_refusal(&error)),
+    };
+    let plain = match object.coded.encoding {
+        Encoding::Identity => Ok(coded),
+        Encoding::Zstd => restore::zstd(blobs, coded.path(), &format!("{name}.plain"), object.length),
+        Encoding::Film => Err(RestoreError::Refused(Refusal::new(
+            Code::RefusedEncoding,
+            "encoding",
+            "this gateway does not offer the film coder",
+        ))),
+    };
+    let plain = match plain {
+        Ok(plain) => plain,
+        Err(RestoreError::Refused(refusal)) => return Finished::Refused(refusal),
+        Err(RestoreError::Disk(error)) => return Finished::Failed(disk_refusal(&error)),
+        Err(RestoreError::Io(error)) => return Finished::Failed(read_failed(&error)),
+    };
+    let admitted = facts::admit(plain.path(), study);
+    // Wrong bytes are a digest fault first, whatever their header looks like.
+    match blobs.commit_checked(plain, object, admitted) {
+        Ok(finished) => finished,
+        Err(BlobError::Digest { found, .. }) => Finished::Refused(Refusal::new(
+            Code::RefusedDigest,
+            "object",
+            format!("the bytes have BLAKE3 {found}, announced was {}", object.hash),
+        )),
+        Err(error) => Finished::Failed(disk_refusal(&error)),
+    }
+}
+
+fn read_failed(error: &std::io::Error) -> Refusal {
+    tracing::error!(error = error as &dyn std::error::Error, "reading an object back");
+    Refusal::new(
+        Code::StorageFailed,
+        "disk",
+        "the county cannot read back what it wrote; nothing was acknowledged",
+    )
+}
+
+trait CommitChecked {
+    fn commit_checked(
+        &self,
+        plain: Partial,
+        object: &ManifestObject,
+        admitted: Result<ObjectFacts, NotAdmitted>,
+    ) -> Result<Finished, BlobError>;
+}
+
+impl CommitChecked for BlobStore {
+    fn commit_checked(
+        &self,
+        plain: Partial,
+        object: &ManifestObject,
+        admitted: Result<ObjectFacts, NotAdmitted>,
+    ) -> Result<Finished, BlobError> {
+        match admitted {
+            Ok(facts) => Ok(Finished::Durable(self.commit(plain, &object.hash)?, Box::new(facts))),
+            Err(NotAdmitted::Io(error)) => Ok(Finished::Failed(read_failed(&error))),
+            Err(NotAdmitted::Refused(refusal)) => {
+                let found = hash_of(&plain)?;
+                if found == object.hash {
+                    return Ok(Finished::Refused(refusal));
+                }
+                Err(BlobError::Digest { expected: object.hash, found })
+            }
+        }
+    }
+}
+
+fn hash_of(plain: &Partial) -> Result<relay_core::ids::ObjectHash, BlobError> {
+    let path = plain.path();
+    let failed = |source| BlobError::Disk { step: "read", path: path.to_owned(), source };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path).map_err(failed)?).map_err(failed)?;
+    Ok(relay_core::ids::ObjectHash(*hasher.finalize().as_bytes()))
+}
+
+/// Moves what was refused out of the way, within the quarantine's room; gives the file's name under the home.
+async fn quarantine(ingest: &Ingest, clinic: &ClinicId, object: &ManifestObject) -> Option<String> {
+    let store = ingest.0.store.clone();
+    let (name, limit) = (name_of(clinic, object), ingest.0.room.quarantine_bytes);
+    let kept = format!("{QUARANTINE_DIR}/{clinic}-{}", object.hash.to_hex());
+    let moved = tokio::task::spawn_blocking(move || {
+        let blobs = store.blobs();
+        let plain = format!("{name}.plain");
+        // The plaintext, where it was restored; else the coded form as it came.
+        let from = if blobs.partial_path(&plain).is_file() { plain.clone() } else { name.clone() };
+        let from_path = blobs.partial_path(&from);
+        let length = std::fs::metadata(&from_path).map_or(0, |m| m.len());
+        let dir = store.home().join(QUARANTINE_DIR);
+        let used: u64 = std::fs::read_dir(&dir)
+            .map(|entries| entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
+            .unwrap_or(0);
+        let fits = used.saturating_add(length) <= limit;
+        let moved = fits && store.disk().rename(&from_path, &store.home().join(&kept)).is_ok();
+        for left in [&plain, &name] {
+            if let Err(error) = blobs.discard(left) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "dropping a refused object");
+            }
+        }
+        moved.then_some(kept)
+    });
+    moved.await.ok().flatten()
+}

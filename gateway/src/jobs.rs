@@ -1,0 +1,115 @@
+//! Follow-up work: written in the transaction that makes it necessary, done by idempotent reconcilers.
+
+use crate::store::{Columns, StoreError, one_row};
+use relay_core::clock::{MINUTE_MS, SECOND_MS, UtcMs};
+use sqlx::SqliteConnection;
+
+/// First wait after a failure; doubles with every attempt.
+const FIRST_RETRY_MS: i64 = 5 * SECOND_MS;
+/// Longest wait between attempts.
+const MAX_RETRY_MS: i64 = 30 * MINUTE_MS;
+/// After so many attempts a job is `failed` and waits for a person (`doctor` names it).
+pub const MAX_ATTEMPTS: i64 = 12;
+
+/// A job that is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Row.
+    pub id: i64,
+    /// What it is about.
+    pub subject: String,
+    /// Attempts so far.
+    pub attempts: i64,
+}
+
+/// Adds a job unless it is there; a finished one of the same subject is opened again.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn add(
+    tx: &mut SqliteConnection,
+    kind: &'static str,
+    subject: &str,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO job (kind, subject, state, not_before, created_at) VALUES ($1, $2, 'open', $3, $3)
+         ON CONFLICT (kind, subject) DO UPDATE SET state = 'open', not_before = excluded.not_before, attempts = 0",
+    )
+    .bind(kind)
+    .bind(subject)
+    .bind(now.0)
+    .execute(tx)
+    .await
+    .map(|_| ())
+    .map_err(StoreError::database("add a job"))
+}
+
+/// Jobs of a kind that are due, oldest first, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn due(
+    tx: &mut SqliteConnection,
+    kind: &str,
+    now: UtcMs,
+    limit: i64,
+) -> Result<Vec<Job>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, subject, attempts FROM job WHERE kind = $1 AND state = 'open' AND not_before <= $2
+         ORDER BY not_before LIMIT $3",
+    )
+    .bind(kind)
+    .bind(now.0)
+    .bind(limit)
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read due jobs"))?;
+    rows.iter()
+        .map(|row| {
+            let c = Columns::of(row, "job", "due");
+            Ok(Job { id: c.get("id")?, subject: c.get("subject")?, attempts: c.get("attempts")? })
+        })
+        .collect()
+}
+
+/// The job is done.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn done(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
+    let done = sqlx::query("UPDATE job SET state = 'done', done_at = $2, error = NULL WHERE id = $1")
+        .bind(id)
+        .bind(now.0)
+        .execute(tx)
+        .await
+        .map_err(StoreError::database("finish a job"))?;
+    one_row(&done, "job", id)
+}
+
+/// The attempt failed: try again later, for ever slower, or leave it to a person (`give_up`).
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn failed(
+    tx: &mut SqliteConnection,
+    job: &Job,
+    reason: &str,
+    give_up: bool,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let attempts = job.attempts + 1;
+    let wait = (FIRST_RETRY_MS << job.attempts.clamp(0, 16)).min(MAX_RETRY_MS);
+    let state = if give_up || attempts >= MAX_ATTEMPTS { "failed" } else { "open" };
+    let done =
+        sqlx::query("UPDATE job SET state = $2, attempts = $3, not_before = $4, error = $5 WHERE id = $1")
+            .bind(job.id)
+            .bind(state)
+            .bind(attempts)
+            .bind(now.plus_ms(wait).0)
+            .bind(reason)
+            .execute(tx)
+            .await
+            .map_err(StoreError::database("record a failed job"))?;
+    one_row(&done, "job", job.id)
+}

@@ -1,0 +1,142 @@
+//! What goes back to the clinics and what comes from their desks: letters with receipts, notes with signatures.
+//!
+//! A letter is durable before it travels (`reports::post`, in the transaction that decides it) and is sent until its
+//! receipt or refusal is durable. Three facts have three times: receipt, stored at the clinic, opened by a person.
+
+mod notes;
+mod outbox;
+mod receipts;
+mod status;
+
+pub use notes::NoteJudge;
+pub use status::{STATUS_JOB, write_status};
+
+use crate::store::{Store, StoreError};
+use bytes::Bytes;
+use relay_core::clock::UtcMs;
+use relay_core::codes::Refusal;
+use relay_core::ids::{ClinicId, LetterId};
+use relay_core::letter::{LetterHead, Note};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Letters and notes. Cheap to clone.
+#[derive(Clone)]
+pub struct Returns {
+    store: Store,
+    judge: Arc<dyn NoteJudge>,
+}
+
+impl std::fmt::Debug for Returns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Returns").finish_non_exhaustive()
+    }
+}
+
+impl Returns {
+    /// Letters and notes of `store`; `judge` checks device signatures.
+    #[must_use]
+    pub fn new(store: Store, judge: Arc<dyn NoteJudge>) -> Self {
+        Self { store, judge }
+    }
+
+    /// Counts up whenever [`Self::pending`] may answer differently for any clinic.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.store.letter_changes()
+    }
+
+    /// Letters without receipt, critical notices first, oldest first.
+    ///
+    /// # Errors
+    /// `STORAGE_FAILED`.
+    pub async fn pending(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<LetterHead>, Refusal> {
+        let mut tx = self.store.read().await?;
+        Ok(outbox::pending(&mut tx, clinic, limit).await?)
+    }
+
+    /// The body of a letter; the attempt is recorded before it is given out.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `STORAGE_FAILED`.
+    pub async fn body(&self, clinic: &ClinicId, id: &LetterId, now: UtcMs) -> Result<Bytes, Refusal> {
+        let (to, letter) = (clinic.clone(), id.clone());
+        let hash = self
+            .store
+            .write(move |tx| Box::pin(async move { outbox::attempt(tx, &to, &letter, now).await }))
+            .await?;
+        outbox::read_body(&self.store, id, hash).await
+    }
+
+    /// The clinic holds the letter durably. Idempotent.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `STORAGE_FAILED`.
+    pub async fn receipted(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        stored_at: UtcMs,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        let (from, letter) = (clinic.clone(), id.clone());
+        self.write(move |tx| {
+            Box::pin(async move { receipts::received(tx, &from, &letter, stored_at, now).await })
+        })
+        .await
+    }
+
+    /// The clinic refuses the letter: recorded, alarmed by event, not sent again unchanged. Idempotent.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `STORAGE_FAILED`.
+    pub async fn refused(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        refusal: &Refusal,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        tracing::error!(%clinic, letter = %id, %refusal, "a clinic refused a letter");
+        let (from, letter, why) = (clinic.clone(), id.clone(), refusal.clone());
+        self.write(move |tx| Box::pin(async move { receipts::refused(tx, &from, &letter, &why, now).await }))
+            .await
+    }
+
+    /// A note from a clinic: signature checked, signed bytes kept, its meaning recorded. Idempotent.
+    ///
+    /// # Errors
+    /// What the judge says; `STORAGE_FAILED`.
+    pub async fn note(
+        &self,
+        clinic: &ClinicId,
+        note: &Note,
+        device_certificate: &[u8],
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        let body = self.judge.judge(note, device_certificate, clinic)?;
+        let hash = outbox::put(&self.store, note.body.clone()).await?;
+        let (from, note, device) = (clinic.clone(), note.clone(), device_certificate.to_vec());
+        self.write(move |tx| {
+            Box::pin(async move {
+                let kept = notes::Kept { clinic: &from, note: &note, body: &body, hash, device: &device };
+                notes::record(tx, kept, now).await
+            })
+        })
+        .await
+    }
+
+    async fn write<F>(&self, work: F) -> Result<(), Refusal>
+    where
+        F: for<'c> FnOnce(
+                &'c mut sqlx::SqliteConnection,
+            ) -> futures::future::BoxFuture<'c, Result<(), StoreError>>
+            + Send
+            + 'static,
+    {
+        self.store.write(work).await.map_err(Refusal::from)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Letters that wait.
+
+use crate::store::{Columns, Store, StoreError, one_row, signed};
+use bytes::Bytes;
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::durable::BlobError;
+use relay_core::ids::{ClinicId, LetterId, ObjectHash};
+use relay_core::letter::{LetterHead, LetterKind};
+use relay_core::limits::MAX_LETTER_BYTES;
+use sqlx::SqliteConnection;
+use std::io::Read as _;
+
+pub(super) async fn pending(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    limit: usize,
+) -> Result<Vec<LetterHead>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, kind, study_uid, length, body_hash, written_at FROM letter
+         WHERE clinic = $1 AND received_at IS NULL AND refused_at IS NULL AND superseded_at IS NULL
+         ORDER BY priority, written_at, id LIMIT $2",
+    )
+    .bind(clinic.as_str())
+    .bind(signed(limit)?)
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read waiting letters"))?;
+    let mut letters = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id: LetterId = Columns::of(row, "letter", "?").parsed("id")?;
+        let c = Columns::of(row, "letter", id.as_str());
+        letters.push(LetterHead {
+            kind: c.parsed::<LetterKind>("kind")?,
+            study: c.parsed("study_uid")?,
+            length: c.unsigned("length")?,
+            hash: c.hash("body_hash")?,
+            written_at: c.time("written_at")?,
+            id: id.clone(),
+        });
+    }
+    Ok(letters)
+}
+
+/// Records that the letter is about to travel; gives the address of its body.
+pub(super) async fn attempt(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    id: &LetterId,
+    now: UtcMs,
+) -> Result<ObjectHash, StoreError> {
+    let row = sqlx::query(
+        "UPDATE letter SET attempts = attempts + 1, sent_at = coalesce(sent_at, $3) WHERE id = $1 AND clinic = $2
+         RETURNING body_hash",
+    )
+    .bind(id.as_str())
+    .bind(clinic.as_str())
+    .bind(now.0)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(StoreError::database("record an attempt"))?
+    .ok_or_else(|| unknown(id))?;
+    let hash = Columns::of(&row, "letter", id.as_str()).hash("body_hash")?;
+    sqlx::query(
+        "UPDATE report_version SET delivery = 'sent', sent_at = $2 WHERE letter = $1 AND delivery = 'queued'",
+    )
+    .bind(id.as_str())
+    .bind(now.0)
+    .execute(tx)
+    .await
+    .map_err(StoreError::database("mark a version as sent"))?;
+    Ok(hash)
+}
+
+pub(super) fn unknown(id: &LetterId) -> StoreError {
+    StoreError::refuse(Code::NotFound, "letter", format!("no letter {id} for this clinic"))
+}
+
+/// Reads a body back and proves its hash: a byte that changed on our disk does not leave the county.
+pub(super) async fn read_body(store: &Store, id: &LetterId, hash: ObjectHash) -> Result<Bytes, Refusal> {
+    let blobs = store.blobs().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let file = blobs.open_blob(&hash)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_LETTER_BYTES + 1).read_to_end(&mut bytes).map_err(|source| BlobError::Disk {
+            step: "read",
+            path: blobs.path_of(&hash),
+            source,
+        })?;
+        let found = ObjectHash::of(&bytes);
+        if found == hash { Ok(bytes) } else { Err(BlobError::Digest { expected: hash, found }) }
+    });
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        tracing::error!(letter = %id, error, "a letter cannot be read back");
+        Refusal::new(Code::StorageFailed, "letter", "the county cannot read the letter back")
+    };
+    match read.await {
+        Ok(Ok(bytes)) => Ok(Bytes::from(bytes)),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Stores bytes as a blob before a row names them.
+pub(super) async fn put(store: &Store, bytes: Vec<u8>) -> Result<ObjectHash, Refusal> {
+    let blobs = store.blobs().clone();
+    match tokio::task::spawn_blocking(move || blobs.put(&bytes)).await {
+        Ok(Ok(hash)) => Ok(hash),
+        Ok(Err(error)) if error.is_full() => Err(Refusal::new(
+            Code::StorageFull,
+            "disk",
+            "the county's disk is full; nothing was acknowledged",
+        )),
+        Ok(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "storing bytes");
+            Err(Refusal::new(
+                Code::StorageFailed,
+                "disk",
+                "the county's disk failed; nothing was acknowledged",
+            ))
+        }
+        Err(_) => Err(Refusal::new(Code::Internal, "disk", "a storage task ended early")),
+    }
+}
+
+/// A letter is no longer to be sent because a newer one replaces it.
+pub(super) async fn supersede(tx: &mut SqliteConnection, id: &str, now: UtcMs) -> Result<(), StoreError> {
+    let done = sqlx::query("UPDATE letter SET superseded_at = $2 WHERE id = $1")
+        .bind(id)
+        .bind(now.0)
+        .execute(tx)
+        .await
+        .map_err(StoreError::database("replace a letter"))?;
+    one_row(&done, "letter", id)
+}
