@@ -9,4 +9,4 @@ pub mod work;
 /// Bytes that are not JSON: a file, samples, a picture. Exists for the OpenAPI document alone.
 #[derive(Debug, utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
-pub struct Bytes;
+pub struct Bytes(pub Vec<u8>);
