@@ -91,9 +91,22 @@ pub fn sniff(head: &[u8], name: Option<&str>) -> Option<Format> {
     if let Some(format) = crate::read::dicom::sniff(head) {
         return format;
     }
-    //MORE
-    let _ = extension;
-    None
+    if crate::read::scp::looks_like(head) {
+        return Some(Format::Scp);
+    }
+    if crate::read::healforce::looks_like(head) {
+        return Some(Format::Healforce);
+    }
+    if let Some(format) = crate::read::xml::sniff(head) {
+        return Some(format);
+    }
+    if crate::read::mfer::looks_like(head) {
+        return Some(Format::Mfer);
+    }
+    if crate::read::contec::looks_like(head, extension) {
+        return Some(Format::Contec);
+    }
+    crate::read::wfdb::looks_like(head, extension).then_some(Format::Wfdb)
 }
 
 fn magic(head: &[u8]) -> Option<Format> {
@@ -107,5 +120,5 @@ fn magic(head: &[u8]) -> Option<Format> {
     if starts(b"\xFF\xD8\xFF") || starts(b"\x89PNG\r\n\x1a\n") {
         return Some(Format::Image);
     }
-    None
+    crate::read::edf::looks_like(head).then_some(Format::Edf)
 }

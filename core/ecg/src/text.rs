@@ -241,7 +241,7 @@ pub(crate) fn iso_time(text: &str) -> (Option<String>, Option<i32>) {
     let mut d = day.split('-');
     let (whole, fraction) = hms.split_once('.').unwrap_or((hms, ""));
     let mut t = whole.trim().split(':');
-    let mut next = |it: &mut std::str::Split<'_, char>| it.next().unwrap_or("00").to_owned();
+    let next = |it: &mut std::str::Split<'_, char>| it.next().unwrap_or("00").to_owned();
     let (y, mo, da) = (next(&mut d), next(&mut d), next(&mut d));
     let mut tn = || t.next().unwrap_or("00").to_owned();
     let (h, mi, s) = (tn(), tn(), tn());

@@ -1,6 +1,21 @@
 //! Readers, one module a format, and the one entry point.
 
+pub mod aecg;
+pub mod cardiosoft;
+pub mod contec;
 pub mod dicom;
+pub mod edf;
+pub mod healforce;
+pub mod ishne;
+pub mod mfer;
+pub mod mortara;
+pub mod muse;
+pub mod page;
+pub mod schiller;
+pub mod scp;
+pub mod sierra;
+pub mod wfdb;
+pub(crate) mod xml;
 
 use crate::error::ReadError;
 use crate::format::{Format, sniff};
@@ -39,6 +54,19 @@ pub fn read(bytes: &[u8], hints: &Hints<'_>) -> Result<Ecg, ReadError> {
     };
     match format {
         Format::Dicom => dicom::read(bytes),
-        other => Err(ReadError::unknown(format!("{other} is not read yet"))),
+        Format::Scp => scp::read(bytes),
+        Format::Aecg => aecg::read(bytes),
+        Format::Muse => muse::read(bytes),
+        Format::Sierra => sierra::read(bytes),
+        Format::Mortara => mortara::read(bytes),
+        Format::Cardiosoft => cardiosoft::read(bytes),
+        Format::Schiller => schiller::read(bytes),
+        Format::Edf => edf::read(bytes),
+        Format::Mfer => mfer::read(bytes),
+        Format::Wfdb => wfdb::read(bytes, hints),
+        Format::Ishne => ishne::read(bytes),
+        Format::Contec => contec::read(bytes),
+        Format::Healforce => healforce::read(bytes),
+        Format::Pdf | Format::Image => page::read(bytes, format),
     }
 }

@@ -29,7 +29,6 @@ pub(crate) struct DataSet<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) big_endian: bool,
     pub(crate) items: Vec<Vec<Element>>,
-    pub(crate) transfer_syntax: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +78,7 @@ impl<'a> DataSet<'a> {
         } else {
             (Cow::Borrowed(file), at)
         };
-        let mut set =
-            Self { bytes, big_endian: coding.big, items: vec![Vec::new()], transfer_syntax: syntax };
+        let mut set = Self { bytes, big_endian: coding.big, items: vec![Vec::new()] };
         set.walk(at, coding)?;
         Ok(set)
     }

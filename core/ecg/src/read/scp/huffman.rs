@@ -1,0 +1,187 @@
+//! Huffman coding of SCP-ECG sections 5 and 6 (EN 1064 annex C): the default table and tables of the record.
+
+use crate::error::ReadError;
+use crate::view::View;
+
+/// One code. `prefix` holds the code's bits with the first bit of the stream in bit 0 (as the standard stores them).
+#[derive(Debug, Clone, Copy)]
+struct Code {
+    prefix_bits: u32,
+    total_bits: u32,
+    is_value: bool,
+    value: i32,
+    prefix: u32,
+}
+
+/// The tables of a record.
+#[derive(Debug, Clone)]
+pub(super) struct Tables {
+    tables: Vec<Vec<Code>>,
+}
+
+/// Marks the default table in section 2.
+const DEFAULT_MARK: u16 = 19_999;
+/// Tables, and codes in a table, that are read; the standard's own table has 19 codes.
+const MAX_TABLES: usize = 64;
+const MAX_CODES: usize = 1024;
+
+impl Tables {
+    /// The default table (annex C.3.7.6): values to ±8 by prefix, then 8 and 16 bits as they are.
+    pub(super) fn default_table() -> Self {
+        let plain = |bits: u32, value: i32, prefix: u32| Code {
+            prefix_bits: bits,
+            total_bits: bits,
+            is_value: true,
+            value,
+            prefix,
+        };
+        let mut codes = vec![plain(1, 0, 0)];
+        for magnitude in 1..=8_i32 {
+            let bits = u32::try_from(magnitude).unwrap_or(1) + 2;
+            let ones = (1 << (bits - 2)) - 1;
+            codes.push(plain(bits, magnitude, ones));
+            codes.push(plain(bits, -magnitude, ones | 1 << (bits - 1)));
+        }
+        codes.push(Code { prefix_bits: 10, total_bits: 18, is_value: true, value: 0, prefix: 0x1FF });
+        codes.push(Code { prefix_bits: 10, total_bits: 26, is_value: true, value: 0, prefix: 0x3FF });
+        Self { tables: vec![codes] }
+    }
+
+    /// Section 2.
+    pub(super) fn read(view: &View<'_>, at: usize, end: usize) -> Result<Self, ReadError> {
+        const FIELD: &str = "section 2";
+        let count = view.u16_le(at, FIELD)?;
+        if count == DEFAULT_MARK {
+            return Ok(Self::default_table());
+        }
+        if usize::from(count) > MAX_TABLES {
+            return Err(view.limit(FIELD, at, format!("{count} Huffman tables")));
+        }
+        let (mut at, mut tables) = (at + 2, Vec::new());
+        for _ in 0..count {
+            let codes = usize::from(view.u16_le(at, FIELD)?);
+            at += 2;
+            if codes > MAX_CODES || at + codes * 9 > end {
+                return Err(view.malformed(
+                    FIELD,
+                    at,
+                    format!("a table of {codes} codes passes the section"),
+                ));
+            }
+            let mut table = Vec::with_capacity(codes);
+            for _ in 0..codes {
+                let (prefix_bits, total_bits) =
+                    (u32::from(view.u8(at, FIELD)?), u32::from(view.u8(at + 1, FIELD)?));
+                if prefix_bits == 0
+                    || prefix_bits > 32
+                    || total_bits < prefix_bits
+                    || total_bits - prefix_bits > 31
+                {
+                    return Err(view.malformed(
+                        FIELD,
+                        at,
+                        format!("a code of {prefix_bits} of {total_bits} bits"),
+                    ));
+                }
+                table.push(Code {
+                    prefix_bits,
+                    total_bits,
+                    is_value: view.u8(at + 2, FIELD)? != 0,
+                    value: i32::from(view.i16_le(at + 3, FIELD)?),
+                    prefix: view.u32_le(at + 5, FIELD)?,
+                });
+                at += 9;
+            }
+            tables.push(table);
+        }
+        Ok(Self { tables })
+    }
+
+    /// No table at all: samples are stored as 16-bit words.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Decodes at most `limit` values; stops at the end of the bits.
+    pub(super) fn decode(&self, data: &[u8], limit: usize) -> Result<Vec<i32>, String> {
+        let mut bits = Bits { data, at: 0 };
+        let mut table = self.tables.first().ok_or("there is no Huffman table")?;
+        // a sample takes at least one bit
+        let mut out = Vec::with_capacity(limit.min(data.len().saturating_mul(8)));
+        while out.len() < limit && bits.left() > 0 {
+            let Some(code) = table.iter().find(|c| bits.matches(c)) else {
+                if bits.left() < 8 {
+                    break;
+                }
+                return Err(format!("no Huffman code at bit {}", bits.at));
+            };
+            bits.at += code.prefix_bits as usize;
+            let own = code.total_bits - code.prefix_bits;
+            if !code.is_value {
+                let index = usize::try_from(code.value).ok().and_then(|n| n.checked_sub(1));
+                table = index
+                    .and_then(|i| self.tables.get(i))
+                    .ok_or_else(|| format!("switch to table {}", code.value))?;
+                continue;
+            }
+            if own == 0 {
+                out.push(code.value);
+                continue;
+            }
+            match bits.take(own) {
+                Some(value) => out.push(value),
+                None => break,
+            }
+        }
+        Ok(out)
+    }
+}
+
+struct Bits<'b> {
+    data: &'b [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn left(&self) -> usize {
+        self.data.len() * 8 - self.at
+    }
+
+    fn bit(&self, offset: usize) -> u32 {
+        let at = self.at + offset;
+        self.data.get(at / 8).map_or(0, |b| u32::from(b >> (7 - at % 8) & 1))
+    }
+
+    fn matches(&self, code: &Code) -> bool {
+        code.prefix_bits as usize <= self.left()
+            && (0..code.prefix_bits).all(|i| self.bit(i as usize) == code.prefix >> i & 1)
+    }
+
+    /// `count` bits as a two's complement number, first bit highest.
+    fn take(&mut self, count: u32) -> Option<i32> {
+        if (count as usize) > self.left() {
+            return None;
+        }
+        let raw = (0..count as usize).fold(0_u32, |acc, i| acc << 1 | self.bit(i));
+        self.at += count as usize;
+        let shift = 32 - count;
+        Some((raw << shift) as i32 >> shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_table_reads_small_and_large_values() {
+        // 0 | 100 | 101 | 1100 | 1111111110 10000000 | 1111111111 0000000100000000
+        let text = "0100101110011111111101000000011111111110000000100000000";
+        let mut data = vec![0_u8; text.len().div_ceil(8)];
+        for (i, c) in text.bytes().enumerate() {
+            data[i / 8] |= u8::from(c == b'1') << (7 - i % 8);
+        }
+        let values = Tables::default_table().decode(&data, 6).unwrap();
+        assert_eq!(values, [0, 1, -1, 2, -128, 256]);
+    }
+}
