@@ -1,1 +1,20 @@
-//! The clinic: capture, spool, courier, inbox, local page
+//! The clinic: capture, spool, courier, inbox, local page.
+//!
+//! ```text
+//! modality ─C-STORE─┐                        ┌─▶ courier ═QUIC═▶ county
+//! cart ─folder──────┼─▶ capture ─▶ spool ────┤
+//! person ─page/send─┘                        └─◀ inbox ◀═QUIC═ county
+//! ```
+//! Only [`spool`] and [`inbox`] know the disk, only [`courier`] knows QUIC, only `trust` knows certificates.
+#![warn(missing_docs)]
+
+pub mod capture;
+pub mod config;
+pub mod courier;
+pub mod home;
+pub mod inbox;
+pub mod sniff;
+pub mod spool;
+pub mod trust;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,163 @@
+-- The clinic's spool and inbox. Times are UTC milliseconds; hashes are 32-byte blobs.
+-- Personal data: only in person, reject.file_name (a name a person must recognise) and the blobs themselves.
+
+CREATE TABLE study (
+    uid                 TEXT PRIMARY KEY,
+    generation          INTEGER NOT NULL,
+    class               INTEGER NOT NULL,
+    kind                INTEGER NOT NULL,
+    completeness        INTEGER NOT NULL,
+    source              TEXT NOT NULL,
+    quiet               INTEGER NOT NULL,          -- 1: quiet time completes it; 0: only an explicit word does
+    first_object_at     INTEGER NOT NULL,
+    last_activity_at    INTEGER NOT NULL,
+    exam_completed_at   INTEGER,
+    exam_time_text      TEXT,
+    time_suspect        INTEGER NOT NULL,
+    receipted_generation INTEGER NOT NULL DEFAULT 0,
+    refused_generation  INTEGER NOT NULL DEFAULT 0,
+    refused_code        INTEGER,
+    refused_field       TEXT,
+    refused_reason      TEXT,
+    safe_at             INTEGER,                   -- every object and the newest generation receipted
+    county_state        TEXT,
+    county_reader       TEXT,
+    county_due_at       INTEGER,
+    county_state_at     INTEGER
+) STRICT;
+
+CREATE TABLE person (
+    study               TEXT PRIMARY KEY REFERENCES study(uid),
+    name                TEXT,
+    patient_id          TEXT,
+    sex                 TEXT,
+    birth_date          TEXT,
+    context             TEXT NOT NULL              -- JSON of StudyContext, as the clinic gave it
+) STRICT;
+
+CREATE TABLE object (
+    hash                BLOB PRIMARY KEY,
+    study               TEXT NOT NULL REFERENCES study(uid),
+    length              INTEGER NOT NULL,
+    sha256              BLOB NOT NULL,
+    kind                INTEGER NOT NULL,
+    instance            TEXT,
+    series              TEXT,
+    encoding            INTEGER NOT NULL,
+    coded_length        INTEGER NOT NULL,
+    coded_hash          BLOB NOT NULL,
+    coded_kept          INTEGER NOT NULL,          -- 1: the coded form is cached as a blob of its own
+    stored_at           INTEGER NOT NULL,
+    receipted_at        INTEGER,
+    refused_code        INTEGER,
+    refused_field       TEXT,
+    refused_reason      TEXT,
+    digest_refusals     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX object_study ON object(study);
+CREATE INDEX object_open ON object(study) WHERE receipted_at IS NULL AND refused_code IS NULL;
+
+-- What a person said of a study before its first object came.
+CREATE TABLE mark_ahead (
+    study               TEXT PRIMARY KEY,
+    class               INTEGER,
+    context             TEXT NOT NULL,
+    finished            INTEGER NOT NULL,
+    at                  INTEGER NOT NULL
+) STRICT;
+
+-- What was not taken into custody, so that a person can see why.
+CREATE TABLE reject (
+    id                  INTEGER PRIMARY KEY,
+    at                  INTEGER NOT NULL,
+    source              TEXT NOT NULL,
+    file_name           TEXT NOT NULL,
+    sha256              BLOB NOT NULL,
+    code                INTEGER NOT NULL,
+    field               TEXT NOT NULL,
+    reason              TEXT NOT NULL,
+    UNIQUE (source, file_name, sha256)
+) STRICT;
+
+CREATE TABLE seen_file (
+    path                TEXT PRIMARY KEY,
+    size                INTEGER NOT NULL,
+    mtime_ns            INTEGER NOT NULL,
+    outcome             TEXT NOT NULL,             -- 'stored' or 'rejected': still to be moved away
+    reason              TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE note (
+    id                  TEXT PRIMARY KEY,
+    seq                 INTEGER NOT NULL UNIQUE,
+    kind                INTEGER NOT NULL,
+    body                BLOB NOT NULL,
+    signature           BLOB NOT NULL,
+    receipted_at        INTEGER
+) STRICT;
+CREATE INDEX note_open ON note(seq) WHERE receipted_at IS NULL;
+
+CREATE TABLE letter (
+    id                  TEXT PRIMARY KEY,
+    kind                INTEGER NOT NULL,
+    study               TEXT NOT NULL,
+    hash                BLOB NOT NULL,
+    length              INTEGER NOT NULL,
+    written_at          INTEGER NOT NULL,
+    stored_at           INTEGER NOT NULL,
+    refused_code        INTEGER,                   -- quarantined
+    refused_field       TEXT,
+    refused_reason      TEXT
+) STRICT;
+CREATE INDEX letter_study ON letter(study);
+
+CREATE TABLE report (
+    letter              TEXT PRIMARY KEY REFERENCES letter(id),
+    report_id           TEXT NOT NULL,
+    version             INTEGER NOT NULL,
+    kind                INTEGER NOT NULL,
+    study               TEXT NOT NULL,
+    package             BLOB NOT NULL,
+    author              TEXT NOT NULL,
+    reviewer            TEXT,
+    signed_at           INTEGER NOT NULL,
+    reviewed_at         INTEGER,
+    demo                INTEGER NOT NULL,
+    verified_at         INTEGER NOT NULL,
+    opened_at           INTEGER,
+    opened_by           TEXT,
+    fault               TEXT,                      -- found at a later check from disk
+    UNIQUE (report_id, version)
+) STRICT;
+CREATE INDEX report_study ON report(study);
+
+CREATE TABLE critical (
+    letter              TEXT PRIMARY KEY REFERENCES letter(id),
+    study               TEXT NOT NULL,
+    code                TEXT NOT NULL,
+    tier                TEXT NOT NULL,
+    body                BLOB NOT NULL,
+    raised_at           INTEGER NOT NULL,
+    read_back_at        INTEGER,
+    read_back_by        TEXT,
+    action_at           INTEGER,
+    action_by           TEXT
+) STRICT;
+
+CREATE TABLE retake (
+    letter              TEXT PRIMARY KEY REFERENCES letter(id),
+    study               TEXT NOT NULL,
+    reason              TEXT NOT NULL,
+    body                BLOB NOT NULL,
+    asked_at            INTEGER NOT NULL,
+    seen_at             INTEGER,
+    seen_by             TEXT
+) STRICT;
+
+CREATE TABLE staff (
+    name                TEXT PRIMARY KEY,
+    pin_hash            TEXT NOT NULL,
+    added_at            INTEGER NOT NULL,
+    failures            INTEGER NOT NULL DEFAULT 0,
+    locked_until        INTEGER
+) STRICT;

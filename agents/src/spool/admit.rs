@@ -1,0 +1,322 @@
+//! An object enters custody.
+
+use super::coded;
+use super::error::db;
+use super::{Received, Spool, SpoolError, blocking};
+use crate::sniff::{self, Sniff, SniffError};
+use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
+use relay_core::codes::{Code, Refusal};
+use relay_core::ids::{ObjectHash, Sha256, StudyUid, derived_study_uid};
+use relay_core::limits::MAX_OBJECTS_PER_STUDY;
+use relay_core::study::{Class, CodedForm, Completeness, Encoding, Kind, StudyContext};
+use sqlx::{Row as _, SqliteConnection};
+use std::sync::atomic::Ordering;
+
+/// An exam time more than this before its arrival is no plausible beginning of a deadline: an old film sent again, or
+/// a device clock that was reset.
+const MAX_EXAM_AGE_MS: i64 = DAY_MS;
+/// A device clock may run ahead of the agent's by this much.
+const MAX_EXAM_AHEAD_MS: i64 = MINUTE_MS;
+
+/// Where an object comes from and what the clinic's rules say of it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// AE title, folder or `send`: shown to readers.
+    pub source: String,
+    /// The file's name, for formats without signature and for the list of refused files.
+    pub name: Option<String>,
+    /// Class by rule of the source.
+    pub class: Class,
+    /// Kind by rule of the source; `None` = by content.
+    pub kind: Option<Kind>,
+    /// True when silence completes the study; false when only an explicit word does.
+    pub quiet: bool,
+    /// True while the association or batch that brought it is open: then it is not complete yet.
+    pub open: bool,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Admitted {
+    /// The study it belongs to.
+    pub study: StudyUid,
+    /// Its address.
+    pub hash: ObjectHash,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+    /// False when it was here before.
+    pub fresh: bool,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// An object with everything known of it, ready for its row.
+struct Entry {
+    study: StudyUid,
+    hash: ObjectHash,
+    sha256: Sha256,
+    length: u64,
+    coded: CodedForm,
+    sniff: Sniff,
+    now: UtcMs,
+}
+
+impl Spool {
+    /// Takes an object into custody: checks it, makes blob and coded form durable, commits its row. When this returns
+    /// `Ok`, a power cut loses nothing. The same bytes again change nothing.
+    ///
+    /// # Errors
+    /// The refusal, with code, field and reason. A `Sender` fault is recorded in the list of refused files.
+    pub async fn admit(&self, received: Received, origin: &Origin) -> Result<Admitted, Refusal> {
+        let (sha256, result) = (received.sha256, self.try_admit(received, origin).await);
+        if let Err(refusal) = &result {
+            tracing::warn!(source = %origin.source, code = refusal.code.name(), field = %refusal.field,
+                reason = %refusal.reason, "object refused");
+            if refusal.code.fault() == relay_core::codes::Fault::Sender {
+                self.record_reject(origin, sha256, refusal).await.map_err(|e| e.refusal())?;
+            }
+        }
+        result
+    }
+
+    async fn try_admit(&self, received: Received, origin: &Origin) -> Result<Admitted, Refusal> {
+        let name = origin.name.clone();
+        let path = received.path().to_owned();
+        let sniffed =
+            blocking(move || sniff::sniff(&path, name.as_deref())).await.map_err(|e| e.refusal())?;
+        let sniff = sniffed.map_err(|error| match error {
+            SniffError::Refused(refusal) => refusal,
+            SniffError::Io { .. } => Refusal::new(Code::StorageFailed, "", super::chain(&error)),
+        })?;
+        let (hash, sha256, length) = (received.hash, received.sha256, received.length);
+        if let Some(study) = self.study_of(&hash).await.map_err(|e| e.refusal())? {
+            self.reopened_by_duplicate(&study, origin).await.map_err(|e| e.refusal())?;
+            return Ok(Admitted { study, hash, sha256, fresh: false, length });
+        }
+        let (blobs, compressible) = (self.0.blobs.clone(), sniff.compressible);
+        let coding = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
+        let stored = blocking(move || {
+            received.commit(&blobs)?;
+            Ok(coded::code(&blobs, &hash, length, compressible, &coding)?)
+        });
+        let coded = stored.await.and_then(|r: Result<CodedForm, SpoolError>| r).map_err(|e| e.refusal())?;
+        let study = sniff.study.clone().unwrap_or_else(|| derived_study_uid(&self.0.clinic, &hash));
+        let entry = Entry { study, hash, sha256, length, coded, sniff, now: self.now() };
+        let fresh = self.record(&entry, origin).await?;
+        self.touch();
+        Ok(Admitted { study: entry.study, hash, sha256, fresh, length })
+    }
+
+    /// The study that holds these bytes.
+    pub(crate) async fn study_of(&self, hash: &ObjectHash) -> Result<Option<StudyUid>, SpoolError> {
+        let uid: Option<String> = sqlx::query_scalar("SELECT study FROM object WHERE hash = ?")
+            .bind(hash.0.as_slice())
+            .fetch_optional(&self.0.reader)
+            .await
+            .map_err(db("look an object up"))?;
+        uid.map(|uid| super::view::study_uid(&uid)).transpose()
+    }
+
+    /// The same bytes once more: nothing new, but a more urgent rule of the new source counts.
+    async fn reopened_by_duplicate(&self, study: &StudyUid, origin: &Origin) -> Result<(), SpoolError> {
+        let raised = sqlx::query("UPDATE study SET class = ?, generation = generation + 1, safe_at = NULL WHERE uid = ? AND class > ?")
+            .bind(origin.class.number())
+            .bind(study.as_str())
+            .bind(origin.class.number())
+            .execute(&self.0.writer)
+            .await
+            .map_err(db("raise a study"))?;
+        if raised.rows_affected() > 0 {
+            self.touch();
+        }
+        Ok(())
+    }
+
+    /// One transaction: study, person, object. False when the object was there.
+    async fn record(&self, entry: &Entry, origin: &Origin) -> Result<bool, Refusal> {
+        let failed = |step| move |e| db(step)(e).refusal();
+        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))?;
+        let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM object WHERE hash = ?")
+            .bind(entry.hash.0.as_slice())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(failed("look an object up"))?;
+        if there.is_some() {
+            return Ok(false);
+        }
+        let objects: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM object WHERE study = ?")
+            .bind(entry.study.as_str())
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(failed("count objects"))?;
+        if usize::try_from(objects).unwrap_or(usize::MAX) >= MAX_OBJECTS_PER_STUDY {
+            let reason = format!(
+                "the study has {objects} objects already, at most {MAX_OBJECTS_PER_STUDY} are lawful"
+            );
+            return Err(Refusal::new(Code::RefusedTooLarge, "(0020,000D) StudyInstanceUID", reason));
+        }
+        if objects == 0 {
+            self.insert_study(&mut tx, entry, origin).await.map_err(|e| e.refusal())?;
+        } else {
+            self.extend_study(&mut tx, entry, origin).await.map_err(|e| e.refusal())?;
+        }
+        insert_object(&mut tx, entry).await.map_err(|e| e.refusal())?;
+        tx.commit().await.map_err(failed("commit"))?;
+        let kept = if entry.coded.encoding == Encoding::Identity { 0 } else { entry.coded.length };
+        self.0.unreceipted.fetch_add(entry.length + kept, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// Complete at once where no silence is waited for.
+    fn completeness(&self, class: Class, kind: Kind, origin: &Origin) -> Completeness {
+        let at_once = origin.quiet && !origin.open && self.quiet_ms(class, kind) == 0;
+        if at_once { Completeness::Complete } else { Completeness::Partial }
+    }
+
+    async fn insert_study(
+        &self,
+        tx: &mut SqliteConnection,
+        entry: &Entry,
+        origin: &Origin,
+    ) -> Result<(), SpoolError> {
+        let uid = entry.study.as_str();
+        let ahead = sqlx::query("DELETE FROM mark_ahead WHERE study = ? RETURNING class, context, finished")
+            .bind(uid)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(db("read a mark made ahead"))?;
+        let (mut class, kind) = (origin.class, origin.kind.unwrap_or(entry.sniff.kind));
+        let (mut context, mut finished) = (StudyContext::default(), false);
+        if let Some(row) = ahead {
+            let marked: Option<u8> = row.get("class");
+            class = marked.and_then(Class::from_number).map_or(class, |c| class.raised_by(c));
+            context = super::view::context(row.get("context"), uid)?;
+            finished = row.get::<i64, _>("finished") != 0;
+        }
+        let completeness =
+            if finished { Completeness::Complete } else { self.completeness(class, kind, origin) };
+        sqlx::query(
+            "INSERT INTO study (uid, generation, class, kind, completeness, source, quiet, first_object_at,
+                last_activity_at, exam_completed_at, exam_time_text, time_suspect)
+             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(uid)
+        .bind(class.number())
+        .bind(kind.number())
+        .bind(completeness.number())
+        .bind(&origin.source)
+        .bind(origin.quiet)
+        .bind(entry.now.0)
+        .bind(entry.now.0)
+        .bind(entry.sniff.exam.map(|t| t.0))
+        .bind(&entry.sniff.exam_text)
+        .bind(suspect(&entry.sniff, entry.now))
+        .execute(&mut *tx)
+        .await
+        .map_err(db("insert a study"))?;
+        let person = &entry.sniff.person;
+        sqlx::query(
+            "INSERT INTO person (study, name, patient_id, sex, birth_date, context) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(uid)
+        .bind(&person.name)
+        .bind(&person.patient_id)
+        .bind(&person.sex)
+        .bind(&person.birth_date)
+        .bind(super::view::context_json(&context))
+        .execute(&mut *tx)
+        .await
+        .map_err(db("insert a person"))?;
+        Ok(())
+    }
+
+    /// A further object: a new generation, open again until silence or a word completes it.
+    async fn extend_study(
+        &self,
+        tx: &mut SqliteConnection,
+        entry: &Entry,
+        origin: &Origin,
+    ) -> Result<(), SpoolError> {
+        let uid = entry.study.as_str();
+        let row = sqlx::query("SELECT class, kind, exam_completed_at FROM study WHERE uid = ?")
+            .bind(uid)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(db("read a study"))?;
+        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.to_owned() };
+        let class =
+            Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?.raised_by(origin.class);
+        let kind = Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?;
+        let kind = if kind == Kind::Other { origin.kind.unwrap_or(entry.sniff.kind) } else { kind };
+        let exam = row.get::<Option<i64>, _>("exam_completed_at").max(entry.sniff.exam.map(|t| t.0));
+        sqlx::query(
+            "UPDATE study SET generation = generation + 1, class = ?, kind = ?, completeness = ?, quiet = ?,
+                last_activity_at = ?, exam_completed_at = ?, safe_at = NULL WHERE uid = ?",
+        )
+        .bind(class.number())
+        .bind(kind.number())
+        .bind(self.completeness(class, kind, origin).number())
+        .bind(origin.quiet)
+        .bind(entry.now.0)
+        .bind(exam)
+        .bind(uid)
+        .execute(&mut *tx)
+        .await
+        .map_err(db("extend a study"))?;
+        Ok(())
+    }
+
+    async fn record_reject(
+        &self,
+        origin: &Origin,
+        sha256: Sha256,
+        refusal: &Refusal,
+    ) -> Result<(), SpoolError> {
+        sqlx::query(
+            "INSERT INTO reject (at, source, file_name, sha256, code, field, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (source, file_name, sha256) DO UPDATE SET at = excluded.at",
+        )
+        .bind(self.now().0)
+        .bind(&origin.source)
+        .bind(origin.name.as_deref().unwrap_or_default())
+        .bind(sha256.0.as_slice())
+        .bind(refusal.code.number())
+        .bind(&refusal.field)
+        .bind(&refusal.reason)
+        .execute(&self.0.writer)
+        .await
+        .map_err(db("record a refused file"))?;
+        self.touch();
+        Ok(())
+    }
+}
+
+/// Whether a deadline may not be built on the file's own time.
+fn suspect(sniff: &Sniff, now: UtcMs) -> bool {
+    let age = sniff.exam.map(|exam| now.since(exam));
+    sniff.exam_doubtful || !age.is_some_and(|age| (-MAX_EXAM_AHEAD_MS..=MAX_EXAM_AGE_MS).contains(&age))
+}
+
+async fn insert_object(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), SpoolError> {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query(
+        "INSERT INTO object (hash, study, length, sha256, kind, instance, series, encoding, coded_length, coded_hash,
+            coded_kept, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(entry.hash.0.as_slice())
+    .bind(entry.study.as_str())
+    .bind(signed(entry.length))
+    .bind(entry.sha256.0.as_slice())
+    .bind(entry.sniff.object.number())
+    .bind(entry.sniff.instance.as_ref().map(relay_core::ids::InstanceUid::as_str))
+    .bind(entry.sniff.series.as_ref().map(relay_core::ids::SeriesUid::as_str))
+    .bind(entry.coded.encoding.number())
+    .bind(signed(entry.coded.length))
+    .bind(entry.coded.hash.0.as_slice())
+    .bind(entry.coded.encoding != Encoding::Identity)
+    .bind(entry.now.0)
+    .execute(tx)
+    .await
+    .map_err(db("insert an object"))?;
+    Ok(())
+}

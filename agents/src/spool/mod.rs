@@ -1,0 +1,283 @@
+//! What the clinic holds: objects by content, studies, letters, notes and staff, safe against a power cut at any instant.
+//!
+//! Custody: the blob is synced and its directory too, then its row is committed (WAL, `synchronous=FULL`), and only
+//! then anybody is told. What has no receipt of the county is never evicted.
+
+mod admit;
+mod coded;
+mod error;
+mod intake;
+mod letters;
+mod notes;
+mod outbox;
+mod receive;
+mod retention;
+mod staff;
+mod study;
+mod view;
+
+pub use admit::{Admitted, Origin};
+pub use error::{SpoolError, chain};
+pub use intake::Intake;
+pub use letters::{CriticalRow, LetterRow, ReportInsert, ReportRow, RetakeRow};
+pub use receive::{Received, Receiving};
+pub use staff::{PinError, StaffRow};
+pub use study::{Mark, Marked};
+pub use view::{RejectView, StudyView};
+
+use crate::config::QuietSeconds;
+use error::db;
+use relay_core::clock::{Clock, UtcMs};
+use relay_core::codes::{Code, Refusal};
+use relay_core::durable::{BlobStore, Disk};
+use relay_core::ids::{ClinicId, StudyUid};
+use relay_core::study::{Class, Kind};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A statement that has waited this long for the lock has met a bug, not load.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Readers beside the one writer: page and courier at the same time. Each costs about 1 MiB.
+const READERS: u32 = 2;
+/// Page cache of one connection in KiB (negative: SQLite's way to say KiB).
+const CACHE_KIB: &str = "-2048";
+/// Waiting for a connection this long means that the disk hangs.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much the spool may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpoolLimits {
+    /// Plain and coded bytes without receipt: beyond it new objects are refused.
+    pub max_unreceipted_bytes: u64,
+    /// Bytes that stay free on the disk, so that database and operating system go on working.
+    pub free_floor_bytes: u64,
+}
+
+/// How to open a spool.
+#[derive(Debug, Clone)]
+pub struct SpoolOptions {
+    /// Directory of database and blobs.
+    pub dir: PathBuf,
+    /// Whose spool it is.
+    pub clinic: ClinicId,
+    /// Room.
+    pub limits: SpoolLimits,
+    /// When silence completes a study.
+    pub quiet: QuietSeconds,
+}
+
+/// The clinic's store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Spool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clinic: ClinicId,
+    limits: SpoolLimits,
+    quiet: QuietSeconds,
+    writer: SqlitePool,
+    reader: SqlitePool,
+    blobs: BlobStore,
+    clock: Arc<dyn Clock>,
+    changed: watch::Sender<u64>,
+    /// Plain and coded bytes without receipt.
+    unreceipted: AtomicU64,
+    next_partial: AtomicU64,
+    /// Studies with objects from associations that are still open.
+    open: Mutex<HashMap<StudyUid, usize>>,
+    /// Coded bytes at the county, for the progress bar.
+    progress: Mutex<HashMap<StudyUid, u64>>,
+    /// Held while the spool is open; the operating system releases it when the process dies.
+    _lock: std::fs::File,
+}
+
+impl Spool {
+    /// Opens (and creates) the spool, brings the schema up to date and drops unfinished receptions.
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`] when another process has it; else of disk or database.
+    pub async fn open(
+        options: SpoolOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SpoolError> {
+        let blobs = BlobStore::open(Arc::clone(&disk), &options.dir)?;
+        let lock = lock(&options.dir.join("lock"))?;
+        let file = options.dir.join("spool.db");
+        let connect = SqliteConnectOptions::new()
+            .filename(&file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("cache_size", CACHE_KIB)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |max| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = pool(1).connect_with(connect.clone()).await.map_err(db("open"))?;
+        sqlx::migrate!("./migrations").run(&writer).await?;
+        private(&file)?;
+        let reader =
+            pool(READERS).connect_with(connect.read_only(true)).await.map_err(db("open for reading"))?;
+        let file_error = |source| SpoolError::File { step: "sync", path: options.dir.clone(), source };
+        disk.sync_dir(&options.dir).map_err(file_error)?;
+        let spool = Self(Arc::new(Inner {
+            clinic: options.clinic,
+            limits: options.limits,
+            quiet: options.quiet,
+            writer,
+            reader,
+            blobs,
+            clock,
+            changed: watch::Sender::new(0),
+            unreceipted: AtomicU64::new(0),
+            next_partial: AtomicU64::new(0),
+            open: Mutex::default(),
+            progress: Mutex::default(),
+            _lock: lock,
+        }));
+        spool.drop_unfinished(&options.dir.join("partial"))?;
+        spool.count_unreceipted().await?;
+        Ok(spool)
+    }
+
+    /// Unfinished receptions were never acknowledged.
+    fn drop_unfinished(&self, dir: &Path) -> Result<(), SpoolError> {
+        let wrong = |source| SpoolError::File { step: "list", path: dir.to_owned(), source };
+        for entry in std::fs::read_dir(dir).map_err(wrong)? {
+            let name = entry.map_err(wrong)?.file_name();
+            if let Some(name) = name.to_str() {
+                self.0.blobs.discard(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn count_unreceipted(&self) -> Result<(), SpoolError> {
+        let sum: i64 = sqlx::query_scalar(
+            "SELECT COALESCE(SUM(length + coded_kept * coded_length), 0) FROM object
+             WHERE receipted_at IS NULL AND refused_code IS NULL",
+        )
+        .fetch_one(&self.0.reader)
+        .await
+        .map_err(db("count what has no receipt"))?;
+        self.0.unreceipted.store(u64::try_from(sum).unwrap_or(0), Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Closes the database. Open receptions fail.
+    pub async fn close(&self) {
+        self.0.reader.close().await;
+        self.0.writer.close().await;
+    }
+
+    /// Whose spool it is.
+    #[must_use]
+    pub fn clinic(&self) -> &ClinicId {
+        &self.0.clinic
+    }
+
+    /// The blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.0.blobs
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> UtcMs {
+        self.0.clock.now()
+    }
+
+    /// Plain and coded bytes that have no receipt.
+    #[must_use]
+    pub fn unreceipted_bytes(&self) -> u64 {
+        self.0.unreceipted.load(Ordering::SeqCst)
+    }
+
+    /// The limits it was opened with.
+    #[must_use]
+    pub fn limits(&self) -> SpoolLimits {
+        self.0.limits
+    }
+
+    /// Counts up with every change that page or courier may want to see.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    pub(crate) fn touch(&self) {
+        self.0.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Whether `more` bytes may come in.
+    ///
+    /// # Errors
+    /// `STORAGE_FULL` naming which limit is met.
+    pub fn room_for(&self, more: u64) -> Result<(), Refusal> {
+        let limits = self.0.limits;
+        let held = self.unreceipted_bytes();
+        if held.saturating_add(more) > limits.max_unreceipted_bytes {
+            let reason = format!(
+                "{held} bytes wait for the county's receipt, the limit is {} bytes",
+                limits.max_unreceipted_bytes
+            );
+            return Err(Refusal::new(Code::StorageFull, "spool.max_unreceipted_bytes", reason));
+        }
+        let free = self.0.blobs.free_bytes().map_err(|e| SpoolError::from(e).refusal())?;
+        if free < limits.free_floor_bytes.saturating_add(more) {
+            let reason = format!(
+                "{free} bytes are free on the clinic's disk, {} must stay free",
+                limits.free_floor_bytes
+            );
+            return Err(Refusal::new(Code::StorageFull, "spool.free_floor_bytes", reason));
+        }
+        Ok(())
+    }
+
+    /// Silence after which a study is complete, in ms.
+    fn quiet_ms(&self, class: Class, kind: Kind) -> i64 {
+        self.0.quiet.ms(class, kind)
+    }
+}
+
+/// Runs a step that blocks on the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    step: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, SpoolError> {
+    tokio::task::spawn_blocking(step).await.map_err(|_| SpoolError::ShuttingDown)
+}
+
+fn lock(path: &Path) -> Result<std::fs::File, SpoolError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let opened = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = opened.map_err(|source| SpoolError::File { step: "open", path: path.to_owned(), source })?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(SpoolError::Locked { lock: path.to_owned() })
+        }
+        Err(error) => Err(SpoolError::File { step: "lock", path: path.to_owned(), source: error.into() }),
+    }
+}
+
+/// The database holds names: its owner alone reads it.
+fn private(path: &Path) -> Result<(), SpoolError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(|source| SpoolError::File { step: "chmod 600", path: path.to_owned(), source })
+}
+
+fn time(column: i64) -> UtcMs {
+    UtcMs(column)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! The courier's view of the spool: what waits for the county, and what became of it.
+
+use super::coded;
+use super::error::db;
+use super::{Spool, SpoolError, blocking, view};
+use crate::courier::ports::{Outbox, PortError};
+use async_trait::async_trait;
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Fault, Refusal};
+use relay_core::ids::{InstanceUid, NoteId, ObjectHash, SeriesUid, StudyUid};
+use relay_core::letter::Note;
+use relay_core::limits::MAX_OBJECTS_PER_STUDY;
+use relay_core::study::{
+    Class, CodedForm, Completeness, Encoding, Kind, Manifest, ManifestObject, ObjectKind, StudyContext,
+};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+
+/// A digest that the county finds wrong is tried again this often when our own bytes are right: the line or its
+/// partial was at fault. After that a person must look.
+const MAX_DIGEST_REFUSALS: i64 = 3;
+
+pub(super) fn port(step: &'static str) -> impl FnOnce(SpoolError) -> PortError {
+    move |source| PortError { step, source: anyhow::Error::new(source) }
+}
+
+#[async_trait]
+impl Outbox for Spool {
+    async fn pending_studies(&self, limit: usize) -> Result<Vec<Manifest>, PortError> {
+        self.pending(limit).await.map_err(port("list what waits for the county"))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.subscribe()
+    }
+
+    async fn open_coded(&self, study: &StudyUid, object: &ObjectHash) -> Result<tokio::fs::File, PortError> {
+        self.coded_file(study, object).await.map_err(port("open an object for sending"))
+    }
+
+    async fn receipted(
+        &self,
+        study: &StudyUid,
+        generation: u64,
+        objects: &[ObjectHash],
+        at: UtcMs,
+    ) -> Result<(), PortError> {
+        self.record_receipt(study, generation, objects, at).await.map_err(port("record a receipt"))
+    }
+
+    async fn refused(
+        &self,
+        study: &StudyUid,
+        object: Option<&ObjectHash>,
+        refusal: &Refusal,
+    ) -> Result<(), PortError> {
+        self.record_refusal(study, object, refusal).await.map_err(port("record a refusal"))
+    }
+
+    async fn progress(&self, study: &StudyUid, coded_bytes_at_county: u64) {
+        self.0
+            .progress
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(study.clone(), coded_bytes_at_county);
+    }
+
+    async fn pending_notes(&self, limit: usize) -> Result<Vec<Note>, PortError> {
+        self.open_notes(limit).await.map_err(port("list notes"))
+    }
+
+    async fn note_receipted(&self, id: &NoteId, at: UtcMs) -> Result<(), PortError> {
+        self.record_note_receipt(id, at).await.map_err(port("record a note's receipt"))
+    }
+}
+
+/// Offered to the county: something of it is new there, and it is not refused as it stands.
+const PENDING: &str = "SELECT s.*, p.context FROM study s JOIN person p ON p.study = s.uid
+    WHERE s.safe_at IS NULL AND s.refused_generation < s.generation
+      AND EXISTS (SELECT 1 FROM object o WHERE o.study = s.uid AND o.refused_code IS NULL)
+      AND (s.receipted_generation < s.generation
+        OR EXISTS (SELECT 1 FROM object o WHERE o.study = s.uid AND o.receipted_at IS NULL AND o.refused_code IS NULL))
+    ORDER BY s.class, s.first_object_at, s.uid LIMIT ?";
+
+impl Spool {
+    async fn pending(&self, limit: usize) -> Result<Vec<Manifest>, SpoolError> {
+        let rows = sqlx::query(PENDING)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.0.reader)
+            .await
+            .map_err(db("list what waits for the county"))?;
+        let mut manifests = Vec::with_capacity(rows.len());
+        for row in rows {
+            manifests.push(self.manifest_of(&row).await?);
+        }
+        Ok(manifests)
+    }
+
+    /// The manifest of one study as it stands now.
+    ///
+    /// # Errors
+    /// [`SpoolError::NoStudy`], or of the database.
+    pub async fn manifest(&self, study: &StudyUid) -> Result<Manifest, SpoolError> {
+        let row = sqlx::query(
+            "SELECT s.*, p.context FROM study s JOIN person p ON p.study = s.uid WHERE s.uid = ?",
+        )
+        .bind(study.as_str())
+        .fetch_optional(&self.0.reader)
+        .await
+        .map_err(db("read a study"))?;
+        let row = row.ok_or_else(|| SpoolError::NoStudy(study.to_string()))?;
+        self.manifest_of(&row).await
+    }
+
+    async fn manifest_of(&self, row: &SqliteRow) -> Result<Manifest, SpoolError> {
+        let uid: String = row.get("uid");
+        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
+        let objects = sqlx::query(
+            "SELECT * FROM object WHERE study = ? AND refused_code IS NULL ORDER BY stored_at, hash LIMIT ?",
+        )
+        .bind(&uid)
+        .bind(i64::try_from(MAX_OBJECTS_PER_STUDY).unwrap_or(i64::MAX))
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list a study's objects"))?;
+        let context: StudyContext = view::context(row.get("context"), &uid)?;
+        Ok(Manifest {
+            study: view::study_uid(&uid)?,
+            generation: u64::try_from(row.get::<i64, _>("generation")).map_err(|_| corrupt("generation"))?,
+            class: Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?,
+            kind: Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
+            completeness: Completeness::from_number(row.get("completeness"))
+                .ok_or_else(|| corrupt("completeness"))?,
+            first_object_at: super::time(row.get("first_object_at")),
+            exam_completed_at: row.get::<Option<i64>, _>("exam_completed_at").map(UtcMs),
+            time_suspect: row.get::<i64, _>("time_suspect") != 0,
+            source: row.get("source"),
+            context,
+            objects: objects.iter().map(object_of).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The coded form; made again when its copy was lost, which the disk may do and we must not.
+    async fn coded_file(&self, study: &StudyUid, object: &ObjectHash) -> Result<tokio::fs::File, SpoolError> {
+        let row = sqlx::query("SELECT * FROM object WHERE hash = ?")
+            .bind(object.0.as_slice())
+            .fetch_optional(&self.0.reader)
+            .await
+            .map_err(db("look an object up"))?
+            .ok_or_else(|| SpoolError::NoStudy(study.to_string()))?;
+        let entry = object_of(&row)?;
+        let path = self.0.blobs.path_of(&entry.coded.hash);
+        if !self.0.blobs.contains(&entry.coded.hash) && entry.coded.encoding != Encoding::Identity {
+            self.recode(study, &entry).await?;
+        }
+        tokio::fs::File::open(&path).await.map_err(|source| SpoolError::File { step: "open", path, source })
+    }
+
+    async fn recode(&self, study: &StudyUid, entry: &ManifestObject) -> Result<(), SpoolError> {
+        let name = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
+        let (blobs, hash, length) = (self.0.blobs.clone(), entry.hash, entry.length);
+        let form = blocking(move || coded::code(&blobs, &hash, length, true, &name)).await??;
+        if form == entry.coded {
+            return Ok(());
+        }
+        // Another coder version or a full disk: the study is offered again in the new form.
+        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
+        sqlx::query(
+            "UPDATE object SET encoding = ?, coded_length = ?, coded_hash = ?, coded_kept = ? WHERE hash = ?",
+        )
+        .bind(form.encoding.number())
+        .bind(i64::try_from(form.length).unwrap_or(i64::MAX))
+        .bind(form.hash.0.as_slice())
+        .bind(form.encoding != Encoding::Identity)
+        .bind(entry.hash.0.as_slice())
+        .execute(&mut *tx)
+        .await
+        .map_err(db("record a new coded form"))?;
+        sqlx::query("UPDATE study SET generation = generation + 1, safe_at = NULL WHERE uid = ?")
+            .bind(study.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record a new coded form"))?;
+        tx.commit().await.map_err(db("commit"))?;
+        self.touch();
+        Ok(())
+    }
+
+    async fn record_receipt(
+        &self,
+        study: &StudyUid,
+        generation: u64,
+        objects: &[ObjectHash],
+        at: UtcMs,
+    ) -> Result<(), SpoolError> {
+        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
+        for hash in objects {
+            sqlx::query(
+                "UPDATE object SET receipted_at = ? WHERE hash = ? AND study = ? AND receipted_at IS NULL",
+            )
+            .bind(at.0)
+            .bind(hash.0.as_slice())
+            .bind(study.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record a receipt"))?;
+        }
+        sqlx::query("UPDATE study SET receipted_generation = MAX(receipted_generation, MIN(?, generation)) WHERE uid = ?")
+            .bind(i64::try_from(generation).unwrap_or(i64::MAX))
+            .bind(study.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record a receipt"))?;
+        settle(&mut tx, study, at).await?;
+        tx.commit().await.map_err(db("commit"))?;
+        self.count_unreceipted().await?;
+        self.touch();
+        Ok(())
+    }
+
+    async fn record_refusal(
+        &self,
+        study: &StudyUid,
+        object: Option<&ObjectHash>,
+        refusal: &Refusal,
+    ) -> Result<(), SpoolError> {
+        tracing::warn!(%study, object = ?object, code = refusal.code.name(), field = %refusal.field,
+            reason = %refusal.reason, "refused by the county");
+        if refusal.code.fault() != Fault::Sender {
+            return Ok(());
+        }
+        if let (Some(hash), Code::RefusedDigest | Code::RefusedEncoding) = (object, refusal.code)
+            && self.digest_was_not_ours(hash).await?
+        {
+            return Ok(());
+        }
+        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
+        if let Some(hash) = object {
+            sqlx::query(
+                "UPDATE object SET refused_code = ?, refused_field = ?, refused_reason = ?
+                 WHERE hash = ? AND study = ? AND receipted_at IS NULL",
+            )
+            .bind(refusal.code.number())
+            .bind(&refusal.field)
+            .bind(&refusal.reason)
+            .bind(hash.0.as_slice())
+            .bind(study.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record a refusal"))?;
+            settle(&mut tx, study, self.now()).await?;
+        } else {
+            sqlx::query(
+                "UPDATE study SET refused_generation = generation, refused_code = ?, refused_field = ?,
+                    refused_reason = ? WHERE uid = ?",
+            )
+            .bind(refusal.code.number())
+            .bind(&refusal.field)
+            .bind(&refusal.reason)
+            .bind(study.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record a refusal"))?;
+        }
+        tx.commit().await.map_err(db("commit"))?;
+        self.count_unreceipted().await?;
+        self.touch();
+        Ok(())
+    }
+
+    /// True when our bytes are right and the transfer is to be tried again.
+    async fn digest_was_not_ours(&self, hash: &ObjectHash) -> Result<bool, SpoolError> {
+        let (blobs, plain) = (self.0.blobs.clone(), *hash);
+        if blocking(move || blobs.verify(&plain)).await?.is_err() {
+            tracing::error!(%hash, "the blob on this disk is damaged");
+            return Ok(false);
+        }
+        let tries: i64 = sqlx::query_scalar(
+            "UPDATE object SET digest_refusals = digest_refusals + 1 WHERE hash = ? RETURNING digest_refusals",
+        )
+        .bind(hash.0.as_slice())
+        .fetch_optional(&self.0.writer)
+        .await
+        .map_err(db("count digest refusals"))?
+        .unwrap_or(MAX_DIGEST_REFUSALS);
+        if tries >= MAX_DIGEST_REFUSALS {
+            return Ok(false);
+        }
+        let coded: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT coded_hash FROM object WHERE hash = ? AND coded_kept = 1")
+                .bind(hash.0.as_slice())
+                .fetch_optional(&self.0.reader)
+                .await
+                .map_err(db("look an object up"))?;
+        if let Some(coded) = coded.as_deref().and_then(ObjectHash::from_slice) {
+            // A damaged coded form is made again when it is opened next.
+            let blobs = self.0.blobs.clone();
+            blocking(move || if blobs.verify(&coded).is_err() { blobs.remove(&coded) } else { Ok(()) })
+                .await??;
+        }
+        Ok(true)
+    }
+}
+
+/// Marks a study as safe at the county when nothing of it waits any more.
+async fn settle(tx: &mut sqlx::SqliteConnection, study: &StudyUid, at: UtcMs) -> Result<(), SpoolError> {
+    sqlx::query(
+        "UPDATE study SET safe_at = ? WHERE uid = ? AND safe_at IS NULL AND receipted_generation >= generation
+           AND EXISTS (SELECT 1 FROM object o WHERE o.study = uid AND o.receipted_at IS NOT NULL)
+           AND NOT EXISTS (SELECT 1 FROM object o WHERE o.study = uid AND o.receipted_at IS NULL AND o.refused_code IS NULL)",
+    )
+    .bind(at.0)
+    .bind(study.as_str())
+    .execute(tx)
+    .await
+    .map_err(db("settle a study"))?;
+    Ok(())
+}
+
+fn object_of(row: &SqliteRow) -> Result<ManifestObject, SpoolError> {
+    let bytes: Vec<u8> = row.get("hash");
+    let name = hex::encode(&bytes);
+    let corrupt = |column| SpoolError::Corrupt { table: "object", column, row: name.clone() };
+    let number = |column| u64::try_from(row.get::<i64, _>(column)).map_err(|_| corrupt(column));
+    let coded: Vec<u8> = row.get("coded_hash");
+    let instance: Option<String> = row.get("instance");
+    let series: Option<String> = row.get("series");
+    Ok(ManifestObject {
+        hash: ObjectHash::from_slice(&bytes).ok_or_else(|| corrupt("hash"))?,
+        length: number("length")?,
+        kind: ObjectKind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
+        instance: instance.map(|t| InstanceUid::parse(&t)).transpose().map_err(|_| corrupt("instance"))?,
+        series: series.map(|t| SeriesUid::parse(&t)).transpose().map_err(|_| corrupt("series"))?,
+        coded: CodedForm {
+            encoding: Encoding::from_number(row.get("encoding")).ok_or_else(|| corrupt("encoding"))?,
+            length: number("coded_length")?,
+            hash: ObjectHash::from_slice(&coded).ok_or_else(|| corrupt("coded_hash"))?,
+        },
+    })
+}
