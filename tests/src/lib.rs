@@ -1,1 +1,3 @@
 //! Simulator, lab, phantoms, demo and end-to-end days
+
+pub mod phantom;
