@@ -14,10 +14,14 @@ pub mod limits;
 mod pages;
 pub mod problem;
 mod routes;
+pub mod serve;
 mod state;
+#[cfg(feature = "test-desk")]
+pub mod testing;
 
 pub use image::preview::make_preview;
 pub use routes::{PREFIX, openapi, openapi_text};
+pub use serve::serve;
 pub use state::{Parts, Viewer};
 
 /// The whole site: API, OpenAPI document, pages.
