@@ -7,14 +7,8 @@ pub mod ingest;
 pub mod jobs;
 pub mod link;
 pub mod returns;
-pub mod store;
-
-// Modules over crates that are still under construction: build with `--features whole`.
-#[cfg(feature = "whole")]
-pub mod desk;
-#[cfg(feature = "whole")]
-pub mod queue;
-#[cfg(feature = "whole")]
-pub mod reports;
-#[cfg(feature = "whole")]
 pub mod sla;
+pub mod store;
+pub mod desk;
+pub mod queue;
+pub mod reports;

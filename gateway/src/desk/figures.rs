@@ -1,0 +1,190 @@
+//! Today's throughput: counts only, no names. Every figure comes from stored events.
+
+use crate::sla;
+use crate::store::{Columns, StoreError, StoredEvent, event};
+use relay_core::clock::{DAY_MS, UtcMs};
+use relay_core::sla::{SlaPolicy, StudyTimes, promise};
+use relay_core::study::{Class, Kind};
+use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
+use viewer_api::desk::{ClinicFigure, StageFigure, Throughput};
+
+/// Studies that one page of figures looks at: a county's stress day has 3,000.
+const MAX_STUDIES: i64 = 20_000;
+
+struct Counted {
+    clinic: String,
+    arrived_at: UtcMs,
+    first_object_at: UtcMs,
+    open: bool,
+    times: StudyTimes,
+    due_at: UtcMs,
+    received_at: Option<UtcMs>,
+}
+
+/// The figures of the local day that holds `now`.
+pub(super) async fn throughput(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    now: UtcMs,
+) -> Result<Throughput, StoreError> {
+    let day = policy.calendar.day_start(now);
+    let studies = studies(tx, policy, day).await?;
+    let today = |at: Option<UtcMs>| at.is_some_and(|at| at >= day);
+    let count = |wanted: &dyn Fn(&&Counted) -> bool| studies.iter().filter(wanted).count() as u64;
+    let fell_due = |s: &&Counted| s.due_at >= day && s.due_at <= now;
+    let on_time = |s: &&Counted| fell_due(s) && s.received_at.is_some_and(|at| at <= s.due_at);
+    let oldest = studies.iter().filter(|s| s.open).map(|s| s.arrived_at).min();
+    let mut clinics = clinics(tx).await?;
+    for figure in &mut clinics {
+        let of = |wanted: &dyn Fn(&&Counted) -> bool| count(&|s| s.clinic == figure.clinic && wanted(s));
+        figure.received = of(&|s| today(Some(s.arrived_at)));
+        figure.returned = of(&|s| today(s.times.received));
+        figure.due = of(&fell_due);
+        figure.on_time = of(&on_time);
+        figure.backlog = of(&|s| s.open);
+    }
+    Ok(Throughput {
+        day_start_ms: day.0,
+        at_ms: now.0,
+        received: count(&|s| today(Some(s.arrived_at))),
+        reported: count(&|s| today(s.times.reported)),
+        returned: count(&|s| today(s.times.received)),
+        due: count(&fell_due),
+        on_time: count(&on_time),
+        backlog: count(&|s| s.open),
+        backlog_oldest_ms: oldest.map(|at| now.since(at)),
+        stages: stages(&studies, day),
+        clinics,
+    })
+}
+
+async fn studies(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    day: UtcMs,
+) -> Result<Vec<Counted>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT s.id, s.clinic, s.kind, s.class, s.t0, s.arrived_at, s.first_object_at, w.state
+         FROM work_item w JOIN study s ON s.id = w.study_id
+         WHERE s.arrived_at IS NOT NULL AND (s.arrived_at >= $1 OR w.promise_at >= $1
+           OR w.state NOT IN ('closed', 'withdrawn')) ORDER BY s.id LIMIT $2",
+    )
+    .bind(day.plus_ms(-DAY_MS).0)
+    .bind(MAX_STUDIES)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("read the day's studies"))?;
+    let mut events = events_by_study(tx, day).await?;
+    let mut counted = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id: i64 = Columns::of(row, "study", "?").get("id")?;
+        let key = id.to_string();
+        let c = Columns::of(row, "study", &key);
+        let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
+        let times = sla::fold(c.time("t0")?, &events.remove(&id).unwrap_or_default());
+        let promised = promise(policy, kind, class, &times);
+        let state: String = c.get("state")?;
+        counted.push(Counted {
+            clinic: c.get("clinic")?,
+            arrived_at: c.time("arrived_at")?,
+            first_object_at: c.time("first_object_at")?,
+            open: !matches!(state.as_str(), "closed" | "withdrawn"),
+            times,
+            due_at: promised.due_at,
+            received_at: promised.received_at,
+        });
+    }
+    Ok(counted)
+}
+
+/// Events of every study that the figures look at, oldest first.
+async fn events_by_study(
+    tx: &mut SqliteConnection,
+    day: UtcMs,
+) -> Result<BTreeMap<i64, Vec<StoredEvent>>, StoreError> {
+    let mut by_study: BTreeMap<i64, Vec<StoredEvent>> = BTreeMap::new();
+    for event in event::of_open_or_since(tx, day.plus_ms(-DAY_MS)).await? {
+        if let Some(study) = event.study_id {
+            by_study.entry(study).or_default().push(event);
+        }
+    }
+    Ok(by_study)
+}
+
+async fn clinics(tx: &mut SqliteConnection) -> Result<Vec<ClinicFigure>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, name, online, heard_at, silent_since FROM clinic WHERE disabled_at IS NULL ORDER BY id",
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read clinics"))?;
+    rows.iter()
+        .map(|row| {
+            let c = Columns::of(row, "clinic", "?");
+            Ok(ClinicFigure {
+                clinic: c.get("id")?,
+                name: c.get("name")?,
+                online: c.get("online")?,
+                heard_at_ms: c.get("heard_at")?,
+                silent: c.get::<Option<i64>>("silent_since")?.is_some(),
+                received: 0,
+                returned: 0,
+                due: 0,
+                on_time: 0,
+                backlog: 0,
+            })
+        })
+        .collect()
+}
+
+/// Stage durations of studies that arrived today.
+fn stages(studies: &[Counted], day: UtcMs) -> Vec<StageFigure> {
+    type Ends = fn(&Counted) -> (Option<UtcMs>, Option<UtcMs>);
+    let ends: [(&str, Ends); 6] = [
+        ("link", |s| (Some(s.first_object_at), Some(s.arrived_at))),
+        ("queue", |s| (Some(s.arrived_at), s.times.claimed)),
+        ("reading", |s| (s.times.claimed, s.times.reported)),
+        ("audit", |s| (s.times.reported, s.times.audited)),
+        ("return", |s| (s.times.audited.or(s.times.reported), s.times.received)),
+        ("opening", |s| (s.times.received, s.times.opened)),
+    ];
+    ends.iter()
+        .map(|(stage, ends)| {
+            let mut durations: Vec<i64> = studies
+                .iter()
+                .filter(|s| s.arrived_at >= day)
+                .filter_map(|s| match ends(s) {
+                    (Some(from), Some(to)) => Some(to.since(from).max(0)),
+                    _ => None,
+                })
+                .collect();
+            durations.sort_unstable();
+            StageFigure {
+                stage: (*stage).to_owned(),
+                count: durations.len() as u64,
+                median_ms: percentile(&durations, 50),
+                p90_ms: percentile(&durations, 90),
+            }
+        })
+        .collect()
+}
+
+/// Nearest-rank percentile of sorted values: the smallest that at least `percent` of them do not exceed.
+fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile(&[7], 90), Some(7));
+        let ten: Vec<i64> = (1..=10).collect();
+        assert_eq!((percentile(&ten, 50), percentile(&ten, 90)), (Some(5), Some(9)));
+    }
+}

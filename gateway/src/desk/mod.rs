@@ -1,0 +1,476 @@
+//! The county's side of the port [`ReadingDesk`]: every method takes the reader, makes his scope, and calls the module
+//! that knows the rule. No rule lives here.
+
+mod accounts;
+mod figures;
+mod priors;
+mod study;
+#[cfg(test)]
+mod tests;
+
+use crate::queue;
+use crate::reports::{self, Press, Retake};
+use crate::store::{Scope, Store, StoreError, StoredEvent, event};
+use async_trait::async_trait;
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::ids::{ObjectHash, PersonId, ReportId, Sha256, StudyKey};
+use relay_core::study::Kind;
+use relay_core::work_item::WorkItem;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+use viewer_api::desk::{
+    Account, AccountRow, ClinicRow, Draft, DraftText, Lease, LiveEvent, PatientFacts, RaiseCritical, Reader,
+    ReadingDesk, Role, Session, SignRequest, Signed, StudyView, Throughput, WorkFilter, WorkRow,
+};
+
+/// Live events kept for a slow page; one that falls behind asks for what it missed.
+const LIVE_EVENTS: usize = 1_024;
+
+/// Writes one line of the audit log; implemented by `crate::audit`, so that the desk knows no chain.
+#[async_trait]
+pub trait AuditTrail: Send + Sync {
+    /// Who did or tried what, and whether it was allowed.
+    async fn record(&self, who: &str, action: &str, subject: &str, allowed: bool, now: UtcMs);
+}
+
+/// The county's reading desk.
+#[derive(Clone)]
+pub struct CountyDesk {
+    store: Store,
+    press: Press,
+    audit: Arc<dyn AuditTrail>,
+    live: broadcast::Sender<LiveEvent>,
+}
+
+impl std::fmt::Debug for CountyDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CountyDesk").field("press", &self.press).finish_non_exhaustive()
+    }
+}
+
+impl CountyDesk {
+    /// A desk over the store. [`Self::run`] must run for live events to flow.
+    #[must_use]
+    pub fn new(store: Store, press: Press, audit: Arc<dyn AuditTrail>) -> Self {
+        let (live, _) = broadcast::channel(LIVE_EVENTS);
+        Self { store, press, audit, live }
+    }
+
+    /// Carries committed events to the pages until the store ends.
+    pub async fn run(self) {
+        let mut events = self.store.live();
+        loop {
+            match events.recv().await {
+                // No page open is no error.
+                Ok(stored) => drop(self.live.send(live_event(stored))),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Ends leases whose time is over. Idempotent; for the background.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn expire_leases(&self, now: UtcMs) -> Result<u64, StoreError> {
+        self.store.write(move |tx| Box::pin(queue::expire_leases(tx, now))).await
+    }
+
+    async fn lease_of(&self, item: i64, scope: &Scope) -> Result<Lease, Refusal> {
+        let mut read = self.store.read().await?;
+        let (_, row) = queue::by_item(&mut read, scope, item).await?;
+        row.lease.ok_or_else(|| Refusal::new(Code::LeaseLost, "work_item", "the lease has ended"))
+    }
+}
+
+fn live_event(stored: StoredEvent) -> LiveEvent {
+    LiveEvent {
+        seq: stored.seq,
+        kind: stored.kind,
+        clinic: stored.clinic,
+        work_item: stored.work_item,
+        class: stored.class,
+        at: stored.at,
+    }
+}
+
+/// Whose studies a person may see. People who see no patient get the empty scope.
+fn scope(reader: &Reader) -> Scope {
+    let sees = [Role::Reader, Role::Reviewer, Role::Clinician];
+    if reader.roles.iter().any(|role| sees.contains(role)) {
+        Scope::Clinics(reader.clinics.clone())
+    } else {
+        Scope::Clinics(Vec::new())
+    }
+}
+
+fn require(reader: &Reader, role: Role) -> Result<(), Refusal> {
+    if reader.roles.contains(&role) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Forbidden, "role", format!("the role {role:?} is needed").to_lowercase()))
+}
+
+fn require_any(reader: &Reader, roles: &[Role]) -> Result<(), Refusal> {
+    if roles.iter().any(|role| reader.roles.contains(role)) {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Forbidden, "role", "the account's roles do not allow this"))
+}
+
+fn lease(item: &WorkItem, name: &str) -> Result<Lease, Refusal> {
+    let held = item.lease.as_ref().ok_or_else(|| Refusal::new(Code::LeaseLost, "epoch", "no lease"))?;
+    Ok(Lease {
+        holder: held.holder.clone(),
+        holder_name: name.to_owned(),
+        claimed_at: held.claimed_at,
+        expires_at: held.expires_at,
+        epoch: item.epoch,
+    })
+}
+
+#[async_trait]
+impl ReadingDesk for CountyDesk {
+    async fn account(&self, login: &PersonId) -> Result<Option<Account>, Refusal> {
+        let mut read = self.store.read().await?;
+        Ok(accounts::account(&mut read, login).await?)
+    }
+
+    async fn record_login(
+        &self,
+        login: &PersonId,
+        ok: bool,
+        totp_step: Option<u64>,
+        peer: &str,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        let (login, subject) = (login.clone(), format!("login from {peer}"));
+        self.audit.record(login.as_str(), "session.open", &subject, ok, now).await;
+        self.store
+            .write(move |tx| {
+                Box::pin(async move { accounts::record_login(tx, &login, ok, totp_step, now).await })
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn open_session(
+        &self,
+        token: &Sha256,
+        login: &PersonId,
+        expires_at: UtcMs,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        let (token, login) = (*token, login.clone());
+        self.store
+            .write(move |tx| {
+                Box::pin(async move { accounts::open_session(tx, &token, &login, expires_at, now).await })
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn session(&self, token: &Sha256, touch: bool, now: UtcMs) -> Result<Option<Session>, Refusal> {
+        let mut read = self.store.read().await?;
+        let Some((session, stale)) = accounts::session(&mut read, token, now).await? else { return Ok(None) };
+        drop(read);
+        if stale && touch {
+            let token = *token;
+            self.store
+                .write(move |tx| Box::pin(async move { accounts::touch_session(tx, &token, now).await }))
+                .await?;
+        }
+        Ok(Some(session))
+    }
+
+    async fn close_session(&self, token: &Sha256, now: UtcMs) -> Result<(), Refusal> {
+        let token = *token;
+        self.store
+            .write(move |tx| Box::pin(async move { accounts::close_session(tx, &token, now).await }))
+            .await?;
+        Ok(())
+    }
+
+    async fn accounts(&self, reader: &Reader) -> Result<Vec<AccountRow>, Refusal> {
+        require(reader, Role::Administrator)?;
+        let mut read = self.store.read().await?;
+        Ok(accounts::all(&mut read).await?)
+    }
+
+    async fn unlock_account(&self, reader: &Reader, login: &PersonId, now: UtcMs) -> Result<(), Refusal> {
+        require(reader, Role::Administrator)?;
+        let who = login.clone();
+        let done =
+            self.store.write(move |tx| Box::pin(async move { accounts::unlock(tx, &who).await })).await;
+        self.audit.record(reader.id.as_str(), "account.unlock", login.as_str(), done.is_ok(), now).await;
+        Ok(done?)
+    }
+
+    async fn clinics(&self, reader: &Reader) -> Result<Vec<ClinicRow>, Refusal> {
+        require(reader, Role::Administrator)?;
+        let mut read = self.store.read().await?;
+        Ok(accounts::clinics(&mut read).await?)
+    }
+
+    async fn worklist(
+        &self,
+        reader: &Reader,
+        filter: &WorkFilter,
+        now: UtcMs,
+    ) -> Result<Vec<WorkRow>, Refusal> {
+        let mut read = self.store.read().await?;
+        let mut rows = queue::rows(&mut read, &scope(reader), &reader.id, &reader.kinds, filter).await?;
+        for row in &mut rows {
+            row.lease = row.lease.take().filter(|lease| now < lease.expires_at);
+        }
+        Ok(rows)
+    }
+
+    async fn claim(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<Lease, Refusal> {
+        require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
+        let claimed = self
+            .store
+            .write(move |tx| {
+                Box::pin(async move { queue::claim(tx, &policy, &scope, item, &who, now).await })
+            })
+            .await;
+        match claimed.map_err(Refusal::from) {
+            Ok(item) => lease(&item, &reader.name),
+            Err(refusal) if refusal.code == Code::ClaimHeld => {
+                let held = self.lease_of(item, &self::scope(reader)).await?;
+                let since = held.claimed_at.to_rfc3339();
+                Err(Refusal::new(Code::ClaimHeld, "work_item", format!("{} since {since}", held.holder_name)))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    async fn claim_next(
+        &self,
+        reader: &Reader,
+        kind: Option<Kind>,
+        now: UtcMs,
+    ) -> Result<Option<(i64, Lease)>, Refusal> {
+        require(reader, Role::Reader)?;
+        let kinds: Vec<Kind> =
+            reader.kinds.iter().copied().filter(|k| kind.is_none_or(|w| w == *k)).collect();
+        let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
+        let claimed = self
+            .store
+            .write(move |tx| {
+                Box::pin(async move { queue::claim_next(tx, &policy, &scope, &kinds, &who, now).await })
+            })
+            .await?;
+        claimed.map(|(id, item)| lease(&item, &reader.name).map(|l| (id, l))).transpose()
+    }
+
+    async fn renew(&self, reader: &Reader, item: i64, epoch: u64, now: UtcMs) -> Result<Lease, Refusal> {
+        let (scope, who) = (scope(reader), reader.id.clone());
+        let renewed = self
+            .store
+            .write(move |tx| Box::pin(async move { queue::renew(tx, &scope, item, &who, epoch, now).await }))
+            .await?;
+        lease(&renewed, &reader.name)
+    }
+
+    async fn release(&self, reader: &Reader, item: i64, epoch: u64, now: UtcMs) -> Result<(), Refusal> {
+        let (scope, who) = (scope(reader), reader.id.clone());
+        self.store
+            .write(move |tx| {
+                Box::pin(async move { queue::release(tx, &scope, item, &who, epoch, now).await })
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn study(&self, reader: &Reader, item: i64, _now: UtcMs) -> Result<StudyView, Refusal> {
+        let mut read = self.store.read().await?;
+        let (study_id, row) = queue::by_item(&mut read, &scope(reader), item).await?;
+        Ok(study::view(&mut read, &scope(reader), study_id, row).await?)
+    }
+
+    async fn study_by_key(&self, reader: &Reader, key: &StudyKey, now: UtcMs) -> Result<StudyView, Refusal> {
+        let mut read = self.store.read().await?;
+        let (study_id, row) = queue::by_study(&mut read, &scope(reader), key).await?;
+        let view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        drop(read);
+        self.audit.record(reader.id.as_str(), "study.open_prior", &key.to_string(), true, now).await;
+        Ok(view)
+    }
+
+    async fn object_path(
+        &self,
+        reader: &Reader,
+        study: &StudyKey,
+        object: &ObjectHash,
+    ) -> Result<PathBuf, Refusal> {
+        let mut read = self.store.read().await?;
+        study::require_object(&mut read, &scope(reader), study, object).await?;
+        Ok(self.store.blobs().path_of(object))
+    }
+
+    async fn preview_path(
+        &self,
+        reader: &Reader,
+        study: &StudyKey,
+        object: &ObjectHash,
+    ) -> Result<Option<PathBuf>, Refusal> {
+        let mut read = self.store.read().await?;
+        study::require_object(&mut read, &scope(reader), study, object).await?;
+        let path = self.store.preview_path(object);
+        Ok(tokio::fs::try_exists(&path).await.unwrap_or(false).then_some(path))
+    }
+
+    async fn draft(&self, reader: &Reader, item: i64) -> Result<Option<Draft>, Refusal> {
+        let mut read = self.store.read().await?;
+        queue::load(&mut read, &scope(reader), item).await?;
+        Ok(reports::load_draft(&mut read, item).await?)
+    }
+
+    async fn save_draft(
+        &self,
+        reader: &Reader,
+        item: i64,
+        epoch: u64,
+        replaces: u64,
+        text: &DraftText,
+        now: UtcMs,
+    ) -> Result<Draft, Refusal> {
+        let (scope, who, text) = (scope(reader), reader.id.clone(), text.clone());
+        let saved = self.store.write(move |tx| {
+            Box::pin(
+                async move { reports::save_draft(tx, &scope, item, &who, epoch, replaces, &text, now).await },
+            )
+        });
+        Ok(saved.await?)
+    }
+
+    async fn sign(
+        &self,
+        reader: &Reader,
+        item: i64,
+        request: SignRequest,
+        now: UtcMs,
+    ) -> Result<Signed, Refusal> {
+        require(reader, Role::Reader)?;
+        let signed = reports::sign(&self.store, &self.press, scope(reader), reader, item, request, now).await;
+        self.audit.record(reader.id.as_str(), "report.sign", &item.to_string(), signed.is_ok(), now).await;
+        signed
+    }
+
+    async fn audit(
+        &self,
+        reader: &Reader,
+        item: i64,
+        request: SignRequest,
+        changed: Option<DraftText>,
+        now: UtcMs,
+    ) -> Result<Signed, Refusal> {
+        require(reader, Role::Reviewer)?;
+        let signed =
+            reports::audit(&self.store, &self.press, scope(reader), reader, item, request, changed, now)
+                .await;
+        self.audit.record(reader.id.as_str(), "report.audit", &item.to_string(), signed.is_ok(), now).await;
+        signed
+    }
+
+    async fn raise_critical(
+        &self,
+        reader: &Reader,
+        item: i64,
+        raise: RaiseCritical,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        let phone = self.press.site.phone.clone();
+        let raised =
+            reports::raise_critical(&self.store, scope(reader), reader, item, raise, phone, now).await;
+        self.audit.record(reader.id.as_str(), "critical.raise", &item.to_string(), raised.is_ok(), now).await;
+        raised
+    }
+
+    async fn request_retake(
+        &self,
+        reader: &Reader,
+        item: i64,
+        epoch: u64,
+        reason: &str,
+        text: &str,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        let retake = Retake { reason: reason.to_owned(), text: text.to_owned(), epoch };
+        let policy = Arc::clone(&self.press.policy);
+        reports::request_retake(&self.store, policy, scope(reader), reader, item, retake, now).await
+    }
+
+    async fn correct_identity(
+        &self,
+        reader: &Reader,
+        item: i64,
+        patient: PatientFacts,
+        reason: &str,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        let (scope, who, reason) = (scope(reader), reader.id.clone(), reason.to_owned());
+        let corrected = self
+            .store
+            .write(move |tx| {
+                Box::pin(async move {
+                    reports::correct_identity(tx, &scope, item, &who, &patient, &reason, now).await
+                })
+            })
+            .await;
+        let ok = corrected.is_ok();
+        self.audit.record(reader.id.as_str(), "study.correct_identity", &item.to_string(), ok, now).await;
+        Ok(corrected?)
+    }
+
+    async fn report_package(
+        &self,
+        reader: &Reader,
+        report: &ReportId,
+        version: u32,
+    ) -> Result<Vec<u8>, Refusal> {
+        let mut read = self.store.read().await?;
+        let hash = reports::package_hash(&mut read, &scope(reader), report, version).await?;
+        drop(read);
+        let path = self.store.blobs().path_of(&hash);
+        tokio::fs::read(&path).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, %hash, "a signed package cannot be read");
+            Refusal::new(Code::StorageFailed, "report", "the signed package cannot be read")
+        })
+    }
+
+    async fn events_after(&self, reader: &Reader, seq: i64, limit: u32) -> Result<Vec<LiveEvent>, Refusal> {
+        let mut read = self.store.read().await?;
+        let events = event::after_in(&mut read, &scope(reader), seq, i64::from(limit)).await?;
+        Ok(events.into_iter().map(live_event).collect())
+    }
+
+    fn live(&self) -> broadcast::Receiver<LiveEvent> {
+        self.live.subscribe()
+    }
+
+    async fn throughput(&self, reader: &Reader, now: UtcMs) -> Result<Throughput, Refusal> {
+        require_any(reader, &[Role::Monitor, Role::Administrator, Role::Reviewer])?;
+        let mut read = self.store.read().await?;
+        Ok(figures::throughput(&mut read, &self.press.policy, now).await?)
+    }
+
+    async fn record_access(
+        &self,
+        who: Option<&PersonId>,
+        action: &str,
+        subject: &str,
+        allowed: bool,
+        now: UtcMs,
+    ) {
+        self.audit.record(who.map_or("-", PersonId::as_str), action, subject, allowed, now).await;
+    }
+}

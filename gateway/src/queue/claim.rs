@@ -1,0 +1,161 @@
+//! Claiming, renewing, giving back; leases that end by themselves.
+
+use super::item::{StoredItem, load, save};
+use crate::sla::{self, kinds};
+use crate::store::{NewEvent, Scope, StoreError, event};
+use relay_core::clock::UtcMs;
+use relay_core::ids::PersonId;
+use relay_core::sla::SlaPolicy;
+use relay_core::study::Kind;
+use relay_core::work_item::{State, WorkItem};
+use sqlx::{Row as _, SqliteConnection};
+
+/// Candidates looked at for *next case*: the first few may have been taken a moment ago.
+const NEXT_CANDIDATES: i64 = 20;
+/// Leases ended in one transaction: a reconciler's step, not a night's backlog.
+const EXPIRE_BATCH: i64 = 200;
+
+fn work_event<'a>(stored: &'a StoredItem, actor: &'a str, kind: &'static str, now: UtcMs) -> NewEvent<'a> {
+    NewEvent {
+        at: now,
+        actor,
+        kind,
+        subject: format!("{}/{}", stored.clinic, stored.study_uid),
+        clinic: Some(&stored.clinic),
+        study_id: Some(stored.study_id),
+        work_item: Some(stored.id),
+        class: Some(stored.class()),
+        body: serde_json::json!({ "state": stored.item.state.word(), "epoch": stored.item.epoch }),
+    }
+}
+
+/// Claims an item. A released report is taken for correction when `for_correction` is set.
+///
+/// # Errors
+/// `CLAIM_HELD`, `STATE_CONFLICT`, `REVIEWER_IS_AUTHOR`, `NOT_FOUND`; [`StoreError`].
+pub async fn claim(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    scope: &Scope,
+    id: i64,
+    who: &PersonId,
+    now: UtcMs,
+) -> Result<WorkItem, StoreError> {
+    let before = load(tx, scope, id).await?;
+    let released = matches!(before.item.state, State::Audited | State::Closed)
+        || before.item.state == State::Signed && !before.item.awaits_audit;
+    let item = before.item.clone();
+    let item = if released { item.claim_released(who, now)? } else { item.claim(who, now)? };
+    let fresh = item.epoch != before.item.epoch;
+    let stored = before.with(item);
+    save(tx, &stored, now).await?;
+    if fresh {
+        event::append(tx, work_event(&stored, who.as_str(), kinds::CLAIMED, now)).await?;
+        sla::refresh(tx, policy, stored.study_id).await?;
+    }
+    Ok(stored.item)
+}
+
+/// Claims the most urgent open item of the scope; `None` when there is none.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn claim_next(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    scope: &Scope,
+    kinds_read: &[Kind],
+    who: &PersonId,
+    now: UtcMs,
+) -> Result<Option<(i64, WorkItem)>, StoreError> {
+    let words: Vec<&str> = kinds_read.iter().map(|k| k.word()).collect();
+    let candidates = sqlx::query(
+        "SELECT w.id FROM work_item w JOIN study s ON s.id = w.study_id
+         WHERE w.state IN ('waiting', 'claimed', 'drafted')
+           AND (w.lease_holder IS NULL OR w.lease_expires_at <= $1)
+           AND s.kind IN (SELECT value FROM json_each($2))
+           AND ($3 IS NULL OR s.clinic IN (SELECT value FROM json_each($3)))
+         ORDER BY CASE s.class WHEN 'green' THEN 0 WHEN 'emergency' THEN 1 ELSE 2 END,
+           coalesce(w.due_at, 9223372036854775807), w.id LIMIT $4",
+    )
+    .bind(now.0)
+    .bind(serde_json::json!(words).to_string())
+    .bind(scope.bind())
+    .bind(NEXT_CANDIDATES)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("look for the next case"))?;
+    for row in candidates {
+        let id: i64 = row.get("id");
+        match claim(tx, policy, scope, id, who, now).await {
+            Ok(item) => return Ok(Some((id, item))),
+            Err(StoreError::Refused(_)) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(None)
+}
+
+/// Renews a lease after input.
+///
+/// # Errors
+/// `LEASE_LOST`, `NOT_FOUND`; [`StoreError`].
+pub async fn renew(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    id: i64,
+    who: &PersonId,
+    epoch: u64,
+    now: UtcMs,
+) -> Result<WorkItem, StoreError> {
+    let before = load(tx, scope, id).await?;
+    let stored = before.with(before.item.clone().renew(who, epoch, now)?);
+    save(tx, &stored, now).await?;
+    Ok(stored.item)
+}
+
+/// Gives an item back; the draft stays.
+///
+/// # Errors
+/// `LEASE_LOST`, `NOT_FOUND`; [`StoreError`].
+pub async fn release(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    id: i64,
+    who: &PersonId,
+    epoch: u64,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let before = load(tx, scope, id).await?;
+    let stored = before.with(before.item.clone().release(who, epoch, now)?);
+    save(tx, &stored, now).await?;
+    event::append(tx, work_event(&stored, who.as_str(), "work.released", now)).await?;
+    Ok(())
+}
+
+/// Ends every lease whose time is over. Idempotent; gives how many ended.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn expire_leases(tx: &mut SqliteConnection, now: UtcMs) -> Result<u64, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id FROM work_item WHERE lease_holder IS NOT NULL AND lease_expires_at <= $1 ORDER BY id LIMIT $2",
+    )
+    .bind(now.0)
+    .bind(EXPIRE_BATCH)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("look for ended leases"))?;
+    let mut ended = 0;
+    for row in rows {
+        let before = load(tx, &Scope::County, row.get("id")).await?;
+        let holder = before.item.lease.as_ref().map(|l| l.holder.clone());
+        if let (Some(item), Some(holder)) = (before.item.clone().expired(now), holder) {
+            let stored = before.with(item);
+            save(tx, &stored, now).await?;
+            event::append(tx, work_event(&stored, holder.as_str(), "work.lease_ended", now)).await?;
+            ended += 1;
+        }
+    }
+    Ok(ended)
+}

@@ -1,0 +1,173 @@
+//! The worklist: one query, most urgent first, scope inside.
+
+use crate::store::{Columns, Scope, StoreError};
+use relay_core::clock::UtcMs;
+use relay_core::codes::Code;
+use relay_core::ids::{PersonId, StudyKey};
+use relay_core::study::Kind;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use viewer_api::desk::{Lease, PatientFacts, WorkFilter, WorkRow};
+
+/// Rows of one answer at most: a page of a county's day.
+const MAX_ROWS: u32 = 1_000;
+/// States shown when the filter names none.
+const OPEN_STATES: [&str; 4] = ["waiting", "claimed", "drafted", "signed"];
+/// Everything a row shows, in scope.
+const SELECT: &str = "
+SELECT w.id, w.state, w.lease_holder, w.lease_claimed_at, w.lease_expires_at, w.lease_epoch, w.author, w.attention,
+  w.due_at, w.due_stage, w.promise_at, s.id AS study_id, s.clinic, s.uid, s.class, s.kind, s.completeness, s.t0,
+  s.time_suspect, s.arrived_at, s.item, s.objects_here, s.objects_announced, c.name AS clinic_name,
+  a.name AS holder_name, p.name, p.sex, p.birth_date, p.age, p.local_id, p.national_id, p.name_repaired,
+  v.report, v.version, v.kind AS report_kind, v.delivery,
+  EXISTS (SELECT 1 FROM critical k WHERE k.study_id = s.id AND k.action_at IS NULL) AS critical_open
+FROM work_item w
+JOIN study s ON s.id = w.study_id
+JOIN clinic c ON c.id = s.clinic
+LEFT JOIN account a ON a.id = w.lease_holder
+LEFT JOIN person p ON p.study_id = s.id
+LEFT JOIN report r ON r.study_id = s.id AND r.purpose = 'report'
+LEFT JOIN report_version v ON v.report = r.id
+  AND v.version = (SELECT max(n.version) FROM report_version n WHERE n.report = r.id)
+WHERE ($1 IS NULL OR s.clinic IN (SELECT value FROM json_each($1)))";
+
+const ORDER: &str = "
+ORDER BY CASE s.class WHEN 'green' THEN 0 WHEN 'emergency' THEN 1 ELSE 2 END,
+  coalesce(w.due_at, w.promise_at, 9223372036854775807), w.id";
+
+/// The list for a reader.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn rows(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    who: &PersonId,
+    kinds: &[Kind],
+    filter: &WorkFilter,
+) -> Result<Vec<WorkRow>, StoreError> {
+    let states = if filter.states.is_empty() {
+        serde_json::json!(OPEN_STATES)
+    } else {
+        serde_json::json!(filter.states)
+    };
+    let kinds: Vec<&str> =
+        kinds.iter().filter(|k| filter.kind.is_none_or(|wanted| wanted == **k)).map(|k| k.word()).collect();
+    let sql = format!(
+        "{SELECT} AND w.state IN (SELECT value FROM json_each($2)) AND s.kind IN (SELECT value FROM json_each($3))
+         AND ($4 = 0 OR w.lease_holder = $5 OR w.author = $5 OR w.attention_owner = $5)
+         AND ($6 IS NULL OR instr(lower(coalesce(p.name, '') || ' ' || coalesce(p.local_id, '') || ' ' || c.name
+              || ' ' || s.uid || ' ' || s.item), lower($6)) > 0) {ORDER} LIMIT $7"
+    );
+    let text = filter.text.as_deref().map(str::trim).filter(|t| !t.is_empty());
+    let found = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(scope.bind())
+        .bind(states.to_string())
+        .bind(serde_json::json!(kinds).to_string())
+        .bind(filter.mine)
+        .bind(who.as_str())
+        .bind(text)
+        .bind(i64::from(filter.limit.clamp(1, MAX_ROWS)))
+        .fetch_all(tx)
+        .await
+        .map_err(StoreError::database("read the worklist"))?;
+    found.iter().map(row).collect()
+}
+
+/// One row by work item, in scope.
+///
+/// # Errors
+/// `NOT_FOUND`; [`StoreError`].
+pub async fn by_item(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    id: i64,
+) -> Result<(i64, WorkRow), StoreError> {
+    let sql = format!("{SELECT} AND w.id = $2");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(scope.bind()).bind(id);
+    single(query.fetch_optional(tx).await)
+}
+
+/// One row by study key, in scope.
+///
+/// # Errors
+/// `NOT_FOUND`; [`StoreError`].
+pub async fn by_study(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    study: &StudyKey,
+) -> Result<(i64, WorkRow), StoreError> {
+    let sql = format!("{SELECT} AND s.clinic = $2 AND s.uid = $3");
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    let query = query.bind(scope.bind()).bind(study.clinic.as_str()).bind(study.uid.as_str());
+    single(query.fetch_optional(tx).await)
+}
+
+fn single(found: Result<Option<SqliteRow>, sqlx::Error>) -> Result<(i64, WorkRow), StoreError> {
+    let found = found.map_err(StoreError::database("read a row of the worklist"))?;
+    let found =
+        found.ok_or_else(|| StoreError::refuse(Code::NotFound, "study", "no such study for this reader"))?;
+    let work_row = row(&found)?;
+    let key = work_row.id.to_string();
+    Ok((Columns::of(&found, "work_item", &key).get("study_id")?, work_row))
+}
+
+fn row(found: &SqliteRow) -> Result<WorkRow, StoreError> {
+    let id: i64 = Columns::of(found, "work_item", "?").get("id")?;
+    let key = id.to_string();
+    let c = Columns::of(found, "work_item", &key);
+    let report = match (c.parsed_or_none("report")?, c.parsed_or_none("report_kind")?) {
+        (Some(report), Some(kind)) => Some((report, c.unsigned("version")?, kind)),
+        _ => None,
+    };
+    Ok(WorkRow {
+        id,
+        study: StudyKey { clinic: c.parsed("clinic")?, uid: c.parsed("uid")? },
+        clinic_name: c.get("clinic_name")?,
+        class: c.parsed("class")?,
+        kind: c.parsed("kind")?,
+        state: c.get("state")?,
+        lease: lease(c)?,
+        patient: patient(c)?,
+        item: c.get("item")?,
+        t0: c.time("t0")?,
+        time_suspect: c.get("time_suspect")?,
+        arrived_at: c.time_or_none("arrived_at")?.unwrap_or(UtcMs(0)),
+        due_at: c.time_or_none("due_at")?,
+        due_stage: c.get("due_stage")?,
+        promise_at: c.time_or_none("promise_at")?,
+        objects: (c.unsigned("objects_here")?, c.unsigned("objects_announced")?),
+        completeness: c.parsed("completeness")?,
+        report,
+        delivery: c.get("delivery")?,
+        author: c.parsed_or_none("author")?,
+        attention: c.get("attention")?,
+        critical_open: c.get("critical_open")?,
+    })
+}
+
+fn lease(c: Columns<'_>) -> Result<Option<Lease>, StoreError> {
+    let Some(holder) = c.parsed_or_none::<PersonId>("lease_holder")? else { return Ok(None) };
+    let holder_name: Option<String> = c.get("holder_name")?;
+    Ok(Some(Lease {
+        holder_name: holder_name.unwrap_or_else(|| holder.to_string()),
+        holder,
+        claimed_at: c.time("lease_claimed_at")?,
+        expires_at: c.time("lease_expires_at")?,
+        epoch: c.unsigned("lease_epoch")?,
+    }))
+}
+
+/// Patient columns of `person`, absent row = all empty.
+pub(crate) fn patient(c: Columns<'_>) -> Result<PatientFacts, StoreError> {
+    let text = |column| c.get::<Option<String>>(column).map(Option::unwrap_or_default);
+    Ok(PatientFacts {
+        name: text("name")?,
+        sex: text("sex")?,
+        birth_date: text("birth_date")?,
+        age: text("age")?,
+        local_id: text("local_id")?,
+        national_id: text("national_id")?,
+        name_repaired: c.get::<Option<bool>>("name_repaired")?.unwrap_or(false),
+    })
+}

@@ -1,0 +1,10 @@
+//! The work queue: items as stored, the list in its order, claims with fenced leases.
+
+mod claim;
+mod item;
+mod list;
+
+pub use claim::{claim, claim_next, expire_leases, release, renew};
+pub use item::{StoredItem, load, save};
+pub(crate) use list::patient as patient_of;
+pub use list::{by_item, by_study, rows};

@@ -1,0 +1,397 @@
+//! From the store's facts to what a report says.
+
+use super::text::text_of;
+use crate::queue::{self, StoredItem};
+use crate::store::{Columns, Scope, StoreError};
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::study::{Class, Kind, StudyContext, StudyRevision};
+use relay_report as paper;
+use sqlx::SqliteConnection;
+use viewer_api::desk::{DraftText, PatientFacts, ReportVersion, WorkRow};
+
+/// The county hospital as it appears on paper.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Site id: part of report numbers.
+    pub id: String,
+    /// Hospital name.
+    pub hospital: String,
+    /// Number to call back.
+    pub phone: Option<String>,
+}
+
+/// Everything a report of one study needs, read in one go.
+#[derive(Debug, Clone)]
+pub struct StudyFacts {
+    /// The item and its lease.
+    pub stored: StoredItem,
+    /// Its row in the list.
+    pub row: WorkRow,
+    /// What the clinic adds.
+    pub context: StudyContext,
+    /// The revision that is here now.
+    pub revision: StudyRevision,
+    /// Modality of the study.
+    pub modality: String,
+    /// Views in order, e.g. `PA`, `LL`.
+    pub views: Vec<String>,
+    /// Body part as the files say.
+    pub body_part: Option<String>,
+    /// `L`, `R`, `B` when the files agree.
+    pub laterality: Option<String>,
+    /// Signed versions so far.
+    pub versions: Vec<ReportVersion>,
+    /// Newest critical notice: code, finding, told to, when, read back.
+    pub critical: Option<paper::Critical>,
+}
+
+impl StudyFacts {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; [`StoreError`].
+    pub async fn load(tx: &mut SqliteConnection, scope: &Scope, item: i64) -> Result<Self, StoreError> {
+        let stored = queue::load(tx, scope, item).await?;
+        let (study_id, row) = queue::by_item(tx, scope, item).await?;
+        let key = study_id.to_string();
+        let study = sqlx::query(
+            "SELECT s.revision, s.modality, p.context FROM study s LEFT JOIN person p ON p.study_id = s.id WHERE s.id = $1",
+        )
+        .bind(study_id)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::database("read a study"))?;
+        let c = Columns::of(&study, "study", &key);
+        let context = match c.get::<Option<String>>("context")? {
+            Some(_) => c.json("context")?,
+            None => StudyContext::default(),
+        };
+        let (revision, modality) = (StudyRevision(c.hash("revision")?), c.get("modality")?);
+        let objects = sqlx::query(
+            "SELECT view_position, body_part, laterality FROM object WHERE study_id = $1 AND current = 1 ORDER BY id",
+        )
+        .bind(study_id)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read objects"))?;
+        let column = |name: &'static str| -> Result<Vec<String>, StoreError> {
+            let mut values = Vec::new();
+            for object in &objects {
+                let value: String = Columns::of(object, "object", &key).get(name)?;
+                if !value.is_empty() && !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            Ok(values)
+        };
+        let (views, parts, sides) = (column("view_position")?, column("body_part")?, column("laterality")?);
+        let versions = super::versions(tx, study_id).await?;
+        let critical = critical(tx, study_id).await?;
+        let laterality = if sides.len() == 1 { sides.into_iter().next() } else { None };
+        let body_part = parts.into_iter().next();
+        Ok(Self {
+            stored,
+            row,
+            context,
+            revision,
+            modality,
+            views,
+            body_part,
+            laterality,
+            versions,
+            critical,
+        })
+    }
+
+    /// The number that paper shows: how often a version of this stage (临时, or 最终 and what follows it) was released.
+    #[must_use]
+    pub fn paper_version(&self, preliminary: bool) -> u32 {
+        use relay_core::report::ReportKind::Preliminary;
+        let same = self.versions.iter().filter(|v| (v.kind == Preliminary) == preliminary).count();
+        u32::try_from(same).unwrap_or(u32::MAX).saturating_add(1)
+    }
+}
+
+async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<paper::Critical>, StoreError> {
+    let found = sqlx::query(
+        "SELECT code, text_id, received_at, read_back_by, read_back_at FROM critical WHERE study_id = $1
+         ORDER BY id DESC LIMIT 1",
+    )
+    .bind(study_id)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(StoreError::database("read a critical notice"))?;
+    let Some(row) = found else { return Ok(None) };
+    let key = study_id.to_string();
+    let c = Columns::of(&row, "critical", &key);
+    let words: serde_json::Value = text_of(tx, c.get("text_id")?).await?;
+    let read_back = c.time_or_none("read_back_at")?;
+    Ok(Some(paper::Critical {
+        code: c.get("code")?,
+        name: words.get("finding").and_then(|f| f.as_str()).unwrap_or_default().to_owned(),
+        notified_person: c.get("read_back_by")?,
+        notified_at: read_back.or(c.time_or_none("received_at")?).map(|t| t.0),
+        read_back: read_back.is_some(),
+    }))
+}
+
+/// What is signed now, apart from the facts.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    /// The words.
+    pub text: &'a DraftText,
+    /// Standing of the new version.
+    pub kind: relay_core::report::ReportKind,
+    /// Report id.
+    pub report_id: String,
+    /// Version over all kinds.
+    pub version: u32,
+    /// Reason of a correction or addendum.
+    pub reason: Option<String>,
+    /// Author: name, employee id, when.
+    pub author: (String, String, UtcMs),
+    /// Reviewer: name, employee id, when.
+    pub reviewer: Option<(String, String, UtcMs)>,
+    /// Policy lets one doctor sign.
+    pub single_reader: bool,
+    /// A demonstration key signs.
+    pub demo: bool,
+}
+
+fn some(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn signatory(role: &str, (name, id, at): &(String, String, UtcMs)) -> paper::Signatory {
+    paper::Signatory {
+        name: name.clone(),
+        role: role.to_owned(),
+        employee_id: id.clone(),
+        license_no: None,
+        signed_at: at.0,
+    }
+}
+
+/// The report as it will be printed and signed.
+///
+/// # Errors
+/// `FIELD_INVALID` naming what the reader has not filled in.
+pub(super) fn content(
+    site: &Site,
+    facts: &StudyFacts,
+    wanted: &Wanted<'_>,
+) -> Result<paper::ReportContent, Refusal> {
+    let required = [
+        ("findings", wanted.text.findings.as_str()),
+        ("impression", wanted.text.impression.as_str()),
+        ("result", wanted.text.result.as_str()),
+    ];
+    for (field, value) in required {
+        if value.trim().is_empty() {
+            return Err(Refusal::new(Code::FieldInvalid, field, "must be filled in before signing"));
+        }
+    }
+    let row = &facts.row;
+    let is_ecg = row.kind == Kind::Ecg;
+    let preliminary = wanted.kind == relay_core::report::ReportKind::Preliminary;
+    Ok(paper::ReportContent {
+        report_id: format!("{}-v{}", wanted.report_id, wanted.version),
+        report_no: wanted.report_id.to_uppercase(),
+        version: facts.paper_version(preliminary),
+        kind: paper_kind(wanted.kind),
+        exam_kind: if is_ecg { paper::ExamKind::Ecg } else { paper::ExamKind::Xray },
+        replaces: replaces(facts, wanted),
+        study: paper::StudyKey {
+            clinic_id: row.study.clinic.to_string(),
+            study_instance_uid: row.study.uid.to_string(),
+            revision: facts.revision.0.to_hex(),
+            instances_read: row.objects.0,
+            instances_total: row.objects.1.max(row.objects.0),
+        },
+        clinic: paper::Organization { name: row.clinic_name.clone(), code: None },
+        hospital: paper::Organization { name: site.hospital.clone(), code: None },
+        patient: patient(&row.patient, facts.context.phone.as_deref(), row.t0),
+        request: request(row.class, &facts.context),
+        exam: exam(facts),
+        text: paper::ReportText {
+            findings: wanted.text.findings.trim().to_owned(),
+            impression: wanted.text.impression.trim().to_owned(),
+            advice: some(&wanted.text.advice),
+            remarks: None,
+        },
+        result: match wanted.text.result.as_str() {
+            "positive" => paper::ResultFlag::Positive,
+            "negative" => paper::ResultFlag::Negative,
+            _ => paper::ResultFlag::Undetermined,
+        },
+        critical: facts.critical.clone(),
+        ecg: paper::EcgFindings { class: ecg_class(&wanted.text.ecg_class), ..paper::EcgFindings::default() },
+        author: signatory("报告医师", &wanted.author),
+        reviewer: wanted.reviewer.as_ref().map(|r| signatory("审核医师", r)),
+        single_reader: wanted.single_reader,
+        signer_demo: wanted.demo,
+        mutual_recognition: None,
+    })
+}
+
+fn replaces(facts: &StudyFacts, wanted: &Wanted<'_>) -> Option<paper::Replaces> {
+    use relay_core::report::ReportKind;
+    let reason = wanted.reason.clone()?;
+    let last_final = facts.versions.iter().rev().find(|v| v.kind != ReportKind::Preliminary)?;
+    let finals = facts.versions.iter().filter(|v| v.kind != ReportKind::Preliminary).count();
+    let version = u32::try_from(finals).unwrap_or(u32::MAX);
+    Some(paper::Replaces {
+        version_id: format!("{}-v{}", wanted.report_id, last_final.version),
+        version,
+        reason,
+    })
+}
+
+const fn paper_kind(kind: relay_core::report::ReportKind) -> paper::ReportKind {
+    use relay_core::report::ReportKind as Kind;
+    match kind {
+        Kind::Preliminary => paper::ReportKind::Preliminary,
+        Kind::Final => paper::ReportKind::Final,
+        Kind::Addendum => paper::ReportKind::Addendum,
+        Kind::Correction => paper::ReportKind::Correction,
+    }
+}
+
+fn ecg_class(word: &str) -> Option<paper::EcgClass> {
+    match word {
+        "normal" => Some(paper::EcgClass::Normal),
+        "borderline" => Some(paper::EcgClass::Borderline),
+        "suspicious" => Some(paper::EcgClass::Suspicious),
+        "abnormal" => Some(paper::EcgClass::Abnormal),
+        _ => None,
+    }
+}
+
+/// Age in words: from the file (`045Y`), else from the birth date at the exam, else 不详.
+fn age_text(patient: &PatientFacts, t0: UtcMs) -> String {
+    let age = patient.age.trim();
+    if let Some((number, unit)) = age.split_at_checked(age.len().saturating_sub(1))
+        && let Ok(number) = number.parse::<u32>()
+        && let Some(word) = match unit {
+            "Y" => Some("岁"),
+            "M" => Some("月"),
+            "W" => Some("周"),
+            "D" => Some("天"),
+            _ => None,
+        }
+    {
+        return format!("{number}{word}");
+    }
+    let years = (|| {
+        let birth: u32 = patient.birth_date.parse().ok()?;
+        let exam: u32 = t0
+            .plus_ms(8 * relay_core::clock::HOUR_MS)
+            .to_rfc3339()
+            .get(..10)?
+            .replace('-', "")
+            .parse()
+            .ok()?;
+        exam.checked_sub(birth).map(|difference| difference / 10_000)
+    })();
+    years.map_or_else(|| "不详".to_owned(), |years| format!("{years}岁"))
+}
+
+fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patient {
+    let date = &facts.birth_date;
+    let birth_date = (date.len() == 8 && date.is_ascii())
+        .then(|| format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..8]));
+    paper::Patient {
+        name: some(&facts.name.replace('^', " ")).unwrap_or_else(|| "未具名".to_owned()),
+        sex: match facts.sex.as_str() {
+            "M" => paper::Sex::Male,
+            "F" => paper::Sex::Female,
+            "O" => paper::Sex::Other,
+            _ => paper::Sex::Unknown,
+        },
+        age_text: age_text(facts, t0),
+        birth_date,
+        local_id: some(&facts.local_id).unwrap_or_else(|| "不详".to_owned()),
+        visit_no: None,
+        patient_type: None,
+        national_id: some(&facts.national_id),
+        phone: phone.and_then(some),
+    }
+}
+
+fn request(class: Class, context: &StudyContext) -> paper::Request {
+    let text = |t: &Option<String>| t.as_deref().and_then(some);
+    paper::Request {
+        apply_no: None,
+        dept: None,
+        doctor: text(&context.doctor),
+        complaint: text(&context.complaint),
+        clinical_diagnosis: None,
+        purpose: None,
+        requested_at: None,
+        class: match class {
+            Class::Green => paper::PriorityClass::Green,
+            Class::Emergency => paper::PriorityClass::Emergency,
+            Class::Routine => paper::PriorityClass::Routine,
+            Class::Complex => paper::PriorityClass::Complex,
+            Class::Screening => paper::PriorityClass::Screening,
+        },
+    }
+}
+
+fn view_words(view: &str) -> String {
+    match view {
+        "PA" => "后前立位".to_owned(),
+        "AP" => "前后位".to_owned(),
+        "LL" | "LLAT" => "左侧位".to_owned(),
+        "RL" | "RLAT" => "右侧位".to_owned(),
+        "LAT" => "侧位".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn exam(facts: &StudyFacts) -> paper::Exam {
+    let row = &facts.row;
+    let is_ecg = row.kind == Kind::Ecg;
+    let fallback = if is_ecg { "常规心电图" } else { "X线摄影" };
+    paper::Exam {
+        modality: some(&facts.modality).unwrap_or_else(|| if is_ecg { "ECG" } else { "OT" }.to_owned()),
+        item: some(&row.item).unwrap_or_else(|| fallback.to_owned()),
+        item_code: None,
+        body_part: facts.body_part.as_deref().and_then(some),
+        laterality: match facts.laterality.as_deref() {
+            Some("L") => Some(paper::Laterality::Left),
+            Some("R") => Some(paper::Laterality::Right),
+            Some("B") => Some(paper::Laterality::Both),
+            _ => None,
+        },
+        views: facts.views.iter().map(|v| view_words(v)).collect(),
+        method: None,
+        device: None,
+        technician: None,
+        image_no: None,
+        performed_at: row.t0.0,
+        time_suspect: row.time_suspect,
+        comparison: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_comes_from_the_file_then_from_the_birth_date() {
+        let t0 = UtcMs(1_795_300_000_000); // 2026-11-21
+        let with = |age: &str, birth: &str| PatientFacts {
+            age: age.into(),
+            birth_date: birth.into(),
+            ..PatientFacts::default()
+        };
+        assert_eq!(age_text(&with("061Y", ""), t0), "61岁");
+        assert_eq!(age_text(&with("005M", "20260601"), t0), "5月");
+        assert_eq!(age_text(&with("", "19651201"), t0), "60岁");
+        assert_eq!(age_text(&with("", ""), t0), "不详");
+    }
+}

@@ -1,0 +1,201 @@
+//! Critical notices: their own durable message, before any signature.
+
+use super::letter::{NewLetter, post};
+use super::text::put_text;
+use crate::queue;
+use crate::store::{Columns, NewEvent, Scope, Store, StoreError, event, signed};
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::ids::LetterId;
+use relay_core::letter::{CriticalNotice, LetterKind};
+use sqlx::SqliteConnection;
+use viewer_api::desk::{CriticalState, RaiseCritical, Reader};
+
+/// Characters of finding and advice.
+const MAX_TEXT_CHARS: usize = 1_000;
+
+fn check(raise: &RaiseCritical) -> Result<&'static str, Refusal> {
+    let tier = match raise.code.as_bytes() {
+        [b'E' | b'X', b'-', b'A', digits @ ..] if is_number(digits) => "A",
+        [b'E' | b'X', b'-', b'B', digits @ ..] if is_number(digits) => "B",
+        _ => {
+            let reason = "a code of the critical-value list such as E-A01 or X-B02 is needed";
+            return Err(Refusal::new(Code::FieldInvalid, "code", reason));
+        }
+    };
+    if raise.finding.trim().is_empty() {
+        return Err(Refusal::new(Code::FieldInvalid, "finding", "the finding is empty"));
+    }
+    for (field, text) in [("finding", Some(&raise.finding)), ("advice", raise.advice.as_ref())] {
+        if text.is_some_and(|t| t.chars().count() > MAX_TEXT_CHARS) {
+            return Err(Refusal::new(
+                Code::FieldInvalid,
+                field,
+                format!("longer than {MAX_TEXT_CHARS} characters"),
+            ));
+        }
+    }
+    Ok(tier)
+}
+
+fn is_number(digits: &[u8]) -> bool {
+    (1..=3).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+}
+
+/// Raises a critical notice: the letter is in the outbox when this returns. Needs no lease: whoever sees it, says it.
+///
+/// # Errors
+/// `FIELD_INVALID`, `NOT_FOUND`; storage refusals.
+pub async fn raise_critical(
+    store: &Store,
+    scope: Scope,
+    reader: &Reader,
+    item: i64,
+    raise: RaiseCritical,
+    phone: Option<String>,
+    now: UtcMs,
+) -> Result<(), Refusal> {
+    let tier = check(&raise)?;
+    let mut read = store.read().await?;
+    let stored = queue::load(&mut read, &scope, item).await?;
+    let (_, row) = queue::by_item(&mut read, &scope, item).await?;
+    drop(read);
+    let notice = CriticalNotice {
+        code: raise.code.clone(),
+        tier: tier.to_owned(),
+        finding: raise.finding.clone(),
+        advice: raise.advice.clone(),
+        clinic: stored.clinic.clone(),
+        patient_name: row.patient.name,
+        raised_by: reader.id.clone(),
+        raised_by_name: reader.name.clone(),
+        raised_at: now,
+        phone,
+    };
+    let body = relay_core::report::canonical_json(&notice)
+        .map_err(|e| Refusal::new(Code::Internal, "notice", e.to_string()))?;
+    let blobs = store.blobs().clone();
+    let bytes = body.clone();
+    let hash = blocking(move || blobs.put(&bytes)).await?;
+    let reader = reader.clone();
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let text = serde_json::json!({ "finding": raise.finding, "advice": raise.advice });
+                let text_id = put_text(tx, stored.study_id, "critical", &text, now).await?;
+                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM critical WHERE study_id = $1")
+                    .bind(stored.study_id)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("count critical notices"))?;
+                let id = letter_id(&format!("crit-{}-{}", stored.study_id, count + 1))?;
+                let letter = NewLetter {
+                    id: id.clone(),
+                    clinic: &stored.clinic,
+                    kind: LetterKind::CriticalNotice,
+                    study_uid: &stored.study_uid,
+                    study_id: stored.study_id,
+                    body: hash,
+                    length: signed(body.len()).map(i64::unsigned_abs)?,
+                    urgent: true,
+                };
+                post(tx, letter, now).await?;
+                sqlx::query(
+                    "INSERT INTO critical (study_id, code, tier, text_id, raised_by, raised_by_name, raised_at, letter)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                )
+                .bind(stored.study_id)
+                .bind(&raise.code)
+                .bind(tier)
+                .bind(text_id)
+                .bind(reader.id.as_str())
+                .bind(&reader.name)
+                .bind(now.0)
+                .bind(id.as_str())
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("store a critical notice"))?;
+                let raised = NewEvent {
+                    at: now,
+                    actor: reader.id.as_str(),
+                    kind: "critical.raised",
+                    subject: id.to_string(),
+                    clinic: Some(&stored.clinic),
+                    study_id: Some(stored.study_id),
+                    work_item: Some(stored.id),
+                    class: Some(stored.class()),
+                    body: serde_json::json!({ "code": raise.code, "tier": tier }),
+                };
+                event::append(tx, raised).await?;
+                Ok(())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// The critical notices of a study, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn of_study(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<CriticalState>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT k.code, k.raised_at, k.raised_by_name, k.received_at, k.read_back_by, k.read_back_at, k.action_by,
+           k.action_at, t.body, a.body AS action_body
+         FROM critical k JOIN report_text t ON t.id = k.text_id LEFT JOIN report_text a ON a.id = k.action_text
+         WHERE k.study_id = $1 ORDER BY k.id",
+    )
+    .bind(study_id)
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read critical notices"))?;
+    let key = study_id.to_string();
+    rows.iter()
+        .map(|row| {
+            let c = Columns::of(row, "critical", &key);
+            let body: serde_json::Value = c.json("body")?;
+            let words = |value: &serde_json::Value, field: &str| {
+                value.get(field).and_then(|f| f.as_str()).unwrap_or_default().to_owned()
+            };
+            let action_text = match c.get::<Option<String>>("action_body")? {
+                Some(_) => words(&c.json("action_body")?, "text"),
+                None => String::new(),
+            };
+            let by = |who: Option<String>, at: Option<UtcMs>| who.zip(at);
+            Ok(CriticalState {
+                code: c.get("code")?,
+                finding: words(&body, "finding"),
+                raised_at: c.time("raised_at")?,
+                raised_by_name: c.get("raised_by_name")?,
+                received_at: c.time_or_none("received_at")?,
+                read_back: by(c.get("read_back_by")?, c.time_or_none("read_back_at")?),
+                action: by(c.get("action_by")?, c.time_or_none("action_at")?)
+                    .map(|(who, at)| (who, at, action_text)),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn letter_id(text: &str) -> Result<LetterId, StoreError> {
+    LetterId::parse(text).map_err(|e| StoreError::refuse(Code::Internal, "letter id", e.to_string()))
+}
+
+/// Runs a blob operation on the blocking pool and turns its error into what the caller is told.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, relay_core::durable::BlobError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if error.is_full() => {
+            Err(Refusal::new(Code::StorageFull, "", "the county's disk is full; nothing was signed"))
+        }
+        Ok(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "blob store failed");
+            Err(Refusal::new(Code::StorageFailed, "", "the county's blob store failed"))
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "blocking task failed");
+            Err(Refusal::new(Code::Internal, "", "an internal task failed"))
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Signed versions as stored.
+
+use super::text::text_of;
+use crate::store::{Columns, Scope, StoreError};
+use relay_core::codes::Code;
+use relay_core::ids::{ObjectHash, ReportId};
+use relay_core::study::StudyRevision;
+use sqlx::SqliteConnection;
+use viewer_api::desk::ReportVersion;
+
+/// All signed versions of a study's report, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<ReportVersion>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT v.* FROM report_version v JOIN report r ON r.id = v.report
+         WHERE r.study_id = $1 AND r.purpose = 'report' ORDER BY v.version",
+    )
+    .bind(study_id)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("read report versions"))?;
+    let mut out = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let key = study_id.to_string();
+        let c = Columns::of(row, "report_version", &key);
+        let opened = match (c.time_or_none("opened_at")?, c.get::<Option<String>>("opened_by")?) {
+            (Some(at), Some(by)) => Some((at, by)),
+            _ => None,
+        };
+        out.push(ReportVersion {
+            report: c.parsed("report")?,
+            version: c.unsigned("version")?,
+            kind: c.parsed("kind")?,
+            author: c.parsed("author")?,
+            author_name: c.get("author_name")?,
+            reviewer_name: c.get("reviewer_name")?,
+            signed_at: c.time("signed_at")?,
+            audited_at: c.time_or_none("audited_at")?,
+            revision: StudyRevision(c.hash("study_revision")?),
+            delivery: c.get("delivery")?,
+            received_at: c.time_or_none("received_at")?,
+            opened,
+            text: text_of(tx, c.get("text_id")?).await?,
+        });
+    }
+    Ok(out)
+}
+
+/// The blob that holds the signed package of a version, in scope.
+///
+/// # Errors
+/// `NOT_FOUND`; [`StoreError`].
+pub async fn package_hash(
+    tx: &mut SqliteConnection,
+    scope: &Scope,
+    report: &ReportId,
+    version: u32,
+) -> Result<ObjectHash, StoreError> {
+    let row = sqlx::query(
+        "SELECT v.package_hash FROM report_version v JOIN report r ON r.id = v.report JOIN study s ON s.id = r.study_id
+         WHERE v.report = $1 AND v.version = $2 AND ($3 IS NULL OR s.clinic IN (SELECT value FROM json_each($3)))",
+    )
+    .bind(report.as_str())
+    .bind(i64::from(version))
+    .bind(scope.bind())
+    .fetch_optional(tx)
+    .await
+    .map_err(StoreError::database("find a report version"))?
+    .ok_or_else(|| StoreError::refuse(Code::NotFound, "report", "no such version for this reader"))?;
+    Columns::of(&row, "report_version", report.as_str()).hash("package_hash")
+}

@@ -1,0 +1,171 @@
+//! Turnaround of studies, folded from their events. What the tables hold of it is a cache for lists.
+
+use crate::store::{StoreError, StoredEvent, event, one_row};
+use relay_core::clock::UtcMs;
+use relay_core::report::ReportKind;
+use relay_core::sla::{SlaPolicy, StudyTimes, next_due, promise};
+use relay_core::study::{Class, Kind};
+use sqlx::{Row as _, SqliteConnection};
+
+/// Event types that move a study's clocks. Written by ingest, queue, reports and returns.
+pub mod kinds {
+    /// First durable object at the county.
+    pub const ARRIVED: &str = "study.arrived";
+    /// A reader has taken the item.
+    pub const CLAIMED: &str = "work.claimed";
+    /// A version was released; the body's `kind` says which.
+    pub const SIGNED: &str = "report.signed";
+    /// The second person has signed; the body's `kind` says what was released.
+    pub const AUDITED: &str = "report.audited";
+    /// A version is in the clinic's store; the body's `kind` says which.
+    pub const RECEIVED: &str = "report.received";
+    /// A version was opened by a named person; the body's `kind` says which.
+    pub const OPENED: &str = "report.opened";
+    /// The study went back to the clinic: the county's clock stands still.
+    pub const RETAKE_REQUESTED: &str = "retake.requested";
+    /// New objects came after a retake request: the county's clock runs on.
+    pub const RETAKEN: &str = "work.retaken";
+}
+
+fn is_preliminary(event: &StoredEvent) -> bool {
+    event.body.get("kind").and_then(|k| k.as_str()) == Some(ReportKind::Preliminary.word())
+}
+
+/// Folds a study's events, oldest first, into the times that its deadlines are computed from. The first of each kind
+/// counts: a later correction has clocks of its own.
+#[must_use]
+pub fn fold(t0: UtcMs, events: &[StoredEvent]) -> StudyTimes {
+    let mut times = StudyTimes { t0, ..StudyTimes::default() };
+    let mut paused_at = None;
+    for event in events {
+        let at = event.at;
+        let slot = match event.kind.as_str() {
+            kinds::ARRIVED => &mut times.safe,
+            kinds::CLAIMED => &mut times.claimed,
+            kinds::SIGNED => {
+                if is_preliminary(event) {
+                    times.prelim.get_or_insert(at);
+                }
+                &mut times.reported
+            }
+            kinds::AUDITED => &mut times.audited,
+            kinds::RECEIVED if is_preliminary(event) => &mut times.prelim_received,
+            kinds::RECEIVED => &mut times.received,
+            kinds::OPENED if is_preliminary(event) => &mut times.prelim_opened,
+            kinds::OPENED => &mut times.opened,
+            kinds::RETAKE_REQUESTED => {
+                paused_at.get_or_insert(at);
+                continue;
+            }
+            kinds::RETAKEN => {
+                times.paused_ms += paused_at.take().map_or(0, |from: UtcMs| at.since(from).max(0));
+                continue;
+            }
+            _ => continue,
+        };
+        slot.get_or_insert(at);
+    }
+    times
+}
+
+/// The times of one study.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn times(tx: &mut SqliteConnection, study_id: i64, t0: UtcMs) -> Result<StudyTimes, StoreError> {
+    Ok(fold(t0, &event::of_study(tx, study_id).await?))
+}
+
+/// Recomputes the cached deadline columns of a study's work item from its events. Called in every transaction that
+/// appends an event of [`kinds`] or changes class or T0; without a work item it does nothing.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn refresh(tx: &mut SqliteConnection, policy: &SlaPolicy, study_id: i64) -> Result<(), StoreError> {
+    let found = sqlx::query(
+        "SELECT w.id, s.t0, s.kind, s.class FROM work_item w JOIN study s ON s.id = w.study_id WHERE s.id = $1",
+    )
+    .bind(study_id)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(StoreError::database("read a work item's study"))?;
+    let Some(row) = found else { return Ok(()) };
+    let (item, t0): (i64, i64) = (row.get("id"), row.get("t0"));
+    let key = item.to_string();
+    let columns = crate::store::Columns::of(&row, "study", &key);
+    let (kind, class): (Kind, Class) = (columns.parsed("kind")?, columns.parsed("class")?);
+    let times = times(tx, study_id, UtcMs(t0)).await?;
+    let due = next_due(policy, kind, class, &times);
+    let promised = promise(policy, kind, class, &times);
+    let done = sqlx::query(
+        "UPDATE work_item SET first_claimed_at = $2, prelim_at = $3, reported_at = $4, audited_at = $5,
+           received_at = $6, opened_at = $7, due_at = $8, due_stage = $9, promise_at = $10, prelim_received_at = $11,
+           prelim_opened_at = $12 WHERE id = $1",
+    )
+    .bind(item)
+    .bind(times.claimed.map(|t| t.0))
+    .bind(times.prelim.map(|t| t.0))
+    .bind(times.reported.map(|t| t.0))
+    .bind(times.audited.map(|t| t.0))
+    .bind(times.received.map(|t| t.0))
+    .bind(times.opened.map(|t| t.0))
+    .bind(due.map(|d| d.due_at.0))
+    .bind(due.map(|d| d.stage.word()))
+    .bind(promised.due_at.0)
+    .bind(times.prelim_received.map(|t| t.0))
+    .bind(times.prelim_opened.map(|t| t.0))
+    .execute(tx)
+    .await
+    .map_err(StoreError::database("cache deadlines"))?;
+    one_row(&done, "work_item", item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, at: i64, body: serde_json::Value) -> StoredEvent {
+        StoredEvent {
+            seq: at,
+            at: UtcMs(at),
+            source: "county".into(),
+            actor: "x".into(),
+            kind: kind.into(),
+            subject: String::new(),
+            clinic: None,
+            study_id: Some(1),
+            work_item: None,
+            class: None,
+            body,
+        }
+    }
+
+    #[test]
+    fn preliminary_and_final_receipts_are_kept_apart() {
+        let prelim = serde_json::json!({"kind": "preliminary"});
+        let last = serde_json::json!({"kind": "final"});
+        let events = [
+            event(kinds::ARRIVED, 1, serde_json::Value::Null),
+            event(kinds::SIGNED, 5, prelim.clone()),
+            event(kinds::RECEIVED, 6, prelim),
+            event(kinds::AUDITED, 8, last.clone()),
+            event(kinds::RECEIVED, 9, last),
+        ];
+        let times = fold(UtcMs(0), &events);
+        assert_eq!((times.prelim_received, times.received), (Some(UtcMs(6)), Some(UtcMs(9))));
+        assert_eq!((times.prelim, times.audited), (Some(UtcMs(5)), Some(UtcMs(8))));
+    }
+
+    #[test]
+    fn time_at_the_clinic_does_not_count_and_the_first_of_each_kind_does() {
+        let nothing = serde_json::Value::Null;
+        let events = [
+            event(kinds::CLAIMED, 2, nothing.clone()),
+            event(kinds::RETAKE_REQUESTED, 10, nothing.clone()),
+            event(kinds::RETAKEN, 40, nothing.clone()),
+            event(kinds::CLAIMED, 50, nothing),
+        ];
+        let times = fold(UtcMs(0), &events);
+        assert_eq!((times.paused_ms, times.claimed), (30, Some(UtcMs(2))));
+    }
+}
