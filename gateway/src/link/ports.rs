@@ -95,12 +95,12 @@ pub trait Custody: Send + Sync {
     ) -> Result<(), Refusal>;
 
     /// A note from the clinic; the device signature is checked against the certificate of the connection
-    /// (`device_spki`: SubjectPublicKeyInfo DER). Durable when this returns. Idempotent.
+    /// (`device_certificate`: DER). Durable when this returns. Idempotent.
     async fn note(
         &self,
         clinic: &ClinicId,
         note: &Note,
-        device_spki: &[u8],
+        device_certificate: &[u8],
         now: UtcMs,
     ) -> Result<(), Refusal>;
 }

@@ -281,7 +281,10 @@ impl<T> Once<T> {
     ///
     /// # Errors
     /// [`FieldError::Twice`], or the error of `read`.
-    pub fn set(&mut self, read: impl FnOnce(&'static str) -> Result<T, FieldError>) -> Result<(), FieldError> {
+    pub fn set(
+        &mut self,
+        read: impl FnOnce(&'static str) -> Result<T, FieldError>,
+    ) -> Result<(), FieldError> {
         if self.value.is_some() {
             return Err(FieldError::Twice { name: self.name });
         }

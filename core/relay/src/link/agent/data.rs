@@ -56,9 +56,8 @@ impl AgentLink {
             let kept = if class.is_urgent() { 0 } else { limits::FLOWS_KEPT_FOR_URGENT };
             open < limits::MAX_FLOWS - kept
         };
-        let ready = |s: &&mut super::Study| {
-            !s.writing.is_empty() || (!s.todo.is_empty() && free(s.manifest.class))
-        };
+        let ready =
+            |s: &&mut super::Study| !s.writing.is_empty() || (!s.todo.is_empty() && free(s.manifest.class));
         let study = self.studies.values_mut().filter(ready).min_by_key(|s| s.urgency())?;
         let priority = i32::from(u8::MAX - study.manifest.class.number());
         let key = match study.writing.front() {

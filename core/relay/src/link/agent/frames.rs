@@ -17,7 +17,9 @@ impl AgentLink {
             Frame::ObjectReceipts { study, generation, receipts } => {
                 self.handle_receipts(&study, generation, &receipts);
             }
-            Frame::ObjectProgress { study, object, received } => self.handle_progress(&study, &object, received),
+            Frame::ObjectProgress { study, object, received } => {
+                self.handle_progress(&study, &object, received)
+            }
             Frame::Refused { scope, refusal } => self.handle_refused(scope, refusal, now),
             Frame::HeartbeatAnswer(answer) => self.handle_beat_answer(answer, now),
             Frame::LetterOffer(head) => self.handle_letter_offer(head),

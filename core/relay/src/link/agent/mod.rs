@@ -335,7 +335,11 @@ impl AgentLink {
         let answer = self.studies.values().filter_map(Study::answer_deadline).min();
         let note = self.notes.values().min().copied();
         if [answer, note].into_iter().flatten().any(|at| now.mono_ms >= at) {
-            return self.fail(Refusal::new(Code::TimedOut, "answer", "a manifest or note was not answered in time"));
+            return self.fail(Refusal::new(
+                Code::TimedOut,
+                "answer",
+                "a manifest or note was not answered in time",
+            ));
         }
         if self.paused_until.is_some_and(|at| now.mono_ms >= at) {
             self.paused_until = None;

@@ -213,7 +213,8 @@ impl AgentLink {
             study.offer = Offer::Answered;
         }
         study.known = true;
-        let is_stored = |(hash, state): &(ObjectHash, ObjectState)| (*state == ObjectState::Stored).then_some(*hash);
+        let is_stored =
+            |(hash, state): &(ObjectHash, ObjectState)| (*state == ObjectState::Stored).then_some(*hash);
         let mut objects: Vec<ObjectHash> = answer.states.iter().filter_map(is_stored).collect();
         objects.retain(|hash| self.settle(&answer.study, hash, Standing::Stored));
         let (study, generation, at) = (answer.study.clone(), answer.generation, answer.at);
@@ -222,7 +223,9 @@ impl AgentLink {
             match state {
                 ObjectState::Stored => {}
                 ObjectState::Missing(ranges) => self.handle_missing(&answer.study, &hash, ranges, now),
-                ObjectState::Refused(refusal) => self.handle_object_refused(&answer.study, &hash, refusal, now),
+                ObjectState::Refused(refusal) => {
+                    self.handle_object_refused(&answer.study, &hash, refusal, now)
+                }
             }
         }
         self.report(&answer.study);
@@ -295,7 +298,11 @@ impl AgentLink {
                 object.standing = Standing::Awaiting;
                 return self.ask_later(uid, hash, limits::RECEIPT_DEADLINE_MS, now);
             }
-            Standing::Inline | Standing::Unknown | Standing::Awaiting | Standing::Stored | Standing::Refused => {}
+            Standing::Inline
+            | Standing::Unknown
+            | Standing::Awaiting
+            | Standing::Stored
+            | Standing::Refused => {}
         }
         self.drop_flows(uid, hash);
         self.start(uid, hash, ranges, now);
@@ -439,7 +446,8 @@ impl AgentLink {
 
 /// Small urgent objects nobody has answered for go right after their manifest.
 fn queue_inline(study: &mut Study, inline_bytes: u64) {
-    if !study.manifest.class.is_urgent() || study.manifest.objects.len() > limits::MAX_INLINE_MANIFEST_OBJECTS {
+    if !study.manifest.class.is_urgent() || study.manifest.objects.len() > limits::MAX_INLINE_MANIFEST_OBJECTS
+    {
         return;
     }
     let mut total = 0;

@@ -17,7 +17,8 @@ pub(super) fn write_head(w: &mut FieldWriter, head: &LetterHead) {
 
 pub(super) fn read_head(fields: &[u8]) -> Result<LetterHead, FieldError> {
     let (mut id, mut kind, mut study) = (Once::new("id"), Once::new("kind"), Once::new("study"));
-    let (mut length, mut hash, mut written) = (Once::new("length"), Once::new("hash"), Once::new("written_at"));
+    let (mut length, mut hash, mut written) =
+        (Once::new("length"), Once::new("hash"), Once::new("written_at"));
     each_field(fields, |f| match f.tag {
         1 => id.set(|n| f.parsed(n)),
         2 => kind.set(|n| f.word(n, LetterKind::from_number)),

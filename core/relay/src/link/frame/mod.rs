@@ -9,8 +9,8 @@ mod reader;
 mod session;
 mod study;
 
-use super::wire::{Field, FieldError, FieldWriter, Once, each_field};
 use super::limits;
+use super::wire::{Field, FieldError, FieldWriter, Once, each_field};
 use crate::clock::UtcMs;
 use crate::codes::{Code, Refusal};
 use crate::ids::{LetterId, NoteId, ObjectHash, Sha256, StudyUid};
@@ -150,7 +150,10 @@ pub struct ObjectData {
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant is documented by the frame type of its name and by its content's type")]
+#[expect(
+    missing_docs,
+    reason = "each variant is documented by the frame type of its name and by its content's type"
+)]
 pub enum Frame {
     Hello(Hello),
     HelloAck(HelloAck),
@@ -216,10 +219,13 @@ impl FrameError {
         match self {
             Self::TooLarge { .. } => Refusal::new(Code::FrameTooLarge, "length", self.to_string()),
             Self::TooShort { .. } => Refusal::new(Code::FrameMalformed, "length", self.to_string()),
-            Self::Unknown { number } => Refusal::new(Code::FrameUnknown, format!("type {number}"), self.to_string()),
+            Self::Unknown { number } => {
+                Refusal::new(Code::FrameUnknown, format!("type {number}"), self.to_string())
+            }
             Self::Malformed { kind, error, .. } => {
                 let field = error.field();
-                let field = if field.is_empty() { kind.name().into() } else { format!("{}.{field}", kind.name()) };
+                let field =
+                    if field.is_empty() { kind.name().into() } else { format!("{}.{field}", kind.name()) };
                 Refusal::new(Code::FrameMalformed, field, self.to_string())
             }
         }
@@ -374,7 +380,9 @@ fn subject_of(kind: FrameType, fields: &[u8]) -> Option<Scope> {
     });
     let first: Field<'_> = first?;
     match kind {
-        FrameType::Manifest => first.parsed("study").ok().map(|study| Scope::Study { study, generation: None }),
+        FrameType::Manifest => {
+            first.parsed("study").ok().map(|study| Scope::Study { study, generation: None })
+        }
         FrameType::LetterOffer => first.parsed("id").ok().map(Scope::Letter),
         FrameType::Note => first.parsed("id").ok().map(Scope::Note),
         _ => None,
@@ -402,7 +410,8 @@ pub(super) fn read_refusal(fields: &[u8]) -> Result<Refusal, FieldError> {
         3 => reason.set(|n| f.text(n, limits::MAX_TEXT_CHARS).map(str::to_owned)),
         _ => Ok(()),
     })?;
-    let (number, field, reason) = (code.need()?, field.get().unwrap_or_default(), reason.get().unwrap_or_default());
+    let (number, field, reason) =
+        (code.need()?, field.get().unwrap_or_default(), reason.get().unwrap_or_default());
     // A code from a newer peer: its words are kept, and it counts as passing, so that nothing is given up for it.
     Ok(match Code::from_number(number) {
         Some(code) => Refusal { code, field, reason },

@@ -177,7 +177,12 @@ impl PeerLimits {
             _ => Ok(()),
         })?;
         let (frame_bytes, objects_per_study) = (frame.need()?, objects.need()?);
-        Ok(Self { frame_bytes, objects_per_study, object_bytes: object.need()?, inline_bytes: inline.need()? })
+        Ok(Self {
+            frame_bytes,
+            objects_per_study,
+            object_bytes: object.need()?,
+            inline_bytes: inline.need()?,
+        })
     }
 }
 
@@ -190,7 +195,8 @@ impl HelloAck {
     }
 
     pub(super) fn read(fields: &[u8]) -> Result<Self, FieldError> {
-        let (mut version, mut software, mut now) = (Once::new("version"), Once::new("software"), Once::new("now"));
+        let (mut version, mut software, mut now) =
+            (Once::new("version"), Once::new("software"), Once::new("now"));
         let (mut heartbeat, mut limits) = (Once::new("heartbeat_ms"), Once::new("limits"));
         let (mut clinic, mut phone) = (Once::new("clinic_name"), Once::new("duty_phone"));
         let mut capabilities = Vec::new();
@@ -311,7 +317,8 @@ impl Scope {
 
 pub(super) fn read_refused(fields: &[u8]) -> Result<Frame, FieldError> {
     let (mut kind, mut number) = (Once::new("scope"), Once::new("frame_type"));
-    let (mut study, mut generation, mut object) = (Once::new("study"), Once::new("generation"), Once::new("object"));
+    let (mut study, mut generation, mut object) =
+        (Once::new("study"), Once::new("generation"), Once::new("object"));
     let (mut letter, mut note, mut refusal) = (Once::new("letter"), Once::new("note"), Once::new("refusal"));
     each_field(fields, |f| match f.tag {
         1 => kind.set(|n| f.number(n)),

@@ -101,7 +101,8 @@ fn read_context(fields: &[u8]) -> Result<StudyContext, FieldError> {
         8 => retake_of.set(|n| f.parsed(n)),
         _ => Ok(()),
     })?;
-    let [complaint, phone, doctor, patient_name, patient_id, patient_sex, patient_birth_date] = texts.map(Once::get);
+    let [complaint, phone, doctor, patient_name, patient_id, patient_sex, patient_birth_date] =
+        texts.map(Once::get);
     let retake_of = retake_of.get();
     Ok(StudyContext {
         complaint,
@@ -130,7 +131,14 @@ fn read_object(fields: &[u8]) -> Result<ManifestObject, FieldError> {
     })?;
     let (hash, length) = (hash.need()?, length.need()?);
     let coded = coded.get().unwrap_or(CodedForm { encoding: Encoding::Identity, length, hash });
-    Ok(ManifestObject { hash, length, kind: kind.need()?, instance: instance.get(), series: series.get(), coded })
+    Ok(ManifestObject {
+        hash,
+        length,
+        kind: kind.need()?,
+        instance: instance.get(),
+        series: series.get(),
+        coded,
+    })
 }
 
 fn read_coded(fields: &[u8]) -> Result<CodedForm, FieldError> {
@@ -221,7 +229,12 @@ fn read_state(fields: &[u8]) -> Result<(crate::ids::ObjectHash, ObjectState), Fi
     Ok((hash.need()?, state))
 }
 
-pub(super) fn write_receipts(w: &mut FieldWriter, study: &StudyUid, generation: u64, receipts: &[ObjectReceipt]) {
+pub(super) fn write_receipts(
+    w: &mut FieldWriter,
+    study: &StudyUid,
+    generation: u64,
+    receipts: &[ObjectReceipt],
+) {
     w.text(1, study.as_str()).number(2, generation);
     for receipt in receipts {
         w.group(3, |w| {
@@ -254,7 +267,8 @@ fn read_receipt(fields: &[u8]) -> Result<ObjectReceipt, FieldError> {
 }
 
 pub(super) fn read_progress(fields: &[u8]) -> Result<Frame, FieldError> {
-    let (mut study, mut object, mut received) = (Once::new("study"), Once::new("object"), Once::new("received"));
+    let (mut study, mut object, mut received) =
+        (Once::new("study"), Once::new("object"), Once::new("received"));
     each_field(fields, |f| match f.tag {
         1 => study.set(|n| f.parsed(n)),
         2 => object.set(|n| f.hash(n)),

@@ -1,6 +1,8 @@
 use super::*;
 use crate::letter::{LetterKind, NoteKind};
-use crate::study::{Class, CodedForm, Completeness, Encoding, Kind, ManifestObject, ObjectKind, StudyContext};
+use crate::study::{
+    Class, CodedForm, Completeness, Encoding, Kind, ManifestObject, ObjectKind, StudyContext,
+};
 
 /// The bytes of protocol version 1, one frame a line: name, hexadecimal bytes. Never edited: a line is added when a
 /// frame or field is added.
@@ -60,7 +62,8 @@ fn manifest() -> Manifest {
 
 fn session_samples() -> Vec<(&'static str, Frame)> {
     let (at, caps) = (UtcMs(1_700_000_000_123), vec!["film".to_owned()]);
-    let limits = PeerLimits { frame_bytes: 2_097_152, objects_per_study: 4_096, object_bytes: 1, inline_bytes: 0 };
+    let limits =
+        PeerLimits { frame_bytes: 2_097_152, objects_per_study: 4_096, object_bytes: 1, inline_bytes: 0 };
     let (sent_at, mono_ms) = (at, 12_345);
     vec![
         (
@@ -92,7 +95,13 @@ fn session_samples() -> Vec<(&'static str, Frame)> {
         ("Heartbeat", Frame::Heartbeat(Heartbeat { seq: 3, sent_at, mono_ms, offset_ms: Some(-42) })),
         (
             "HeartbeatAnswer",
-            Frame::HeartbeatAnswer(HeartbeatAnswer { seq: 3, sent_at, mono_ms, received_at: at, answered_at: at }),
+            Frame::HeartbeatAnswer(HeartbeatAnswer {
+                seq: 3,
+                sent_at,
+                mono_ms,
+                received_at: at,
+                answered_at: at,
+            }),
         ),
     ]
 }
@@ -178,7 +187,9 @@ fn every_frame_has_the_recorded_bytes_of_version_1_and_reads_back() {
     let lines: Vec<String> = written.iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
     for ((name, frame), line) in samples().into_iter().zip(&lines) {
         let known = recorded.iter().find(|(of, _)| *of == name);
-        let Some((_, bytes)) = known else { panic!("no golden bytes for {name}; all lines:\n{}", lines.join("\n")) };
+        let Some((_, bytes)) = known else {
+            panic!("no golden bytes for {name}; all lines:\n{}", lines.join("\n"))
+        };
         assert_eq!(line, &format!("{name} {bytes}"), "the bytes of {name} have changed");
         let mut reader = FrameReader::new(MAX_FRAME_BYTES);
         reader.push(&hex::decode(bytes).unwrap());

@@ -36,8 +36,13 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum StreamState {
     /// Its manifest has not been answered yet.
-    Waiting { until: u64 },
-    Arriving { received: u64, reported_at: u64 },
+    Waiting {
+        until: u64,
+    },
+    Arriving {
+        received: u64,
+        reported_at: u64,
+    },
 }
 
 impl Stream {

@@ -60,7 +60,8 @@ impl GatewayLink {
     pub(super) fn handle_letter_want(&mut self, id: &LetterId) {
         match self.letters.get_mut(id) {
             None => {
-                let refusal = Refusal::new(Code::NotFound, "letter", "this letter is not on offer (any more)");
+                let refusal =
+                    Refusal::new(Code::NotFound, "letter", "this letter is not on offer (any more)");
                 self.refuse(Scope::Letter(id.clone()), refusal);
             }
             Some(letter) => {
@@ -75,7 +76,8 @@ impl GatewayLink {
     fn send_wanted_letters(&mut self) {
         let mut sending = self.letters.values().filter(|l| l.step == Step::Sending).count();
         // Critical notices first: they are small and ring.
-        let mut wanted: Vec<&mut Letter> = self.letters.values_mut().filter(|l| l.step == Step::Wanted).collect();
+        let mut wanted: Vec<&mut Letter> =
+            self.letters.values_mut().filter(|l| l.step == Step::Wanted).collect();
         wanted.sort_by_key(|l| (l.head.kind != crate::letter::LetterKind::CriticalNotice, l.head.written_at));
         for letter in wanted {
             if sending >= limits::MAX_LETTER_BODIES {

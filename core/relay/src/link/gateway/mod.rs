@@ -217,7 +217,8 @@ impl GatewayLink {
         let version = VERSION.min(hello.version_max);
         if version < VERSION_MIN.max(hello.version_min) {
             let (min, max) = (hello.version_min, hello.version_max);
-            let reason = format!("the agent speaks versions {min} to {max}, the gateway {VERSION_MIN} to {VERSION}");
+            let reason =
+                format!("the agent speaks versions {min} to {max}, the gateway {VERSION_MIN} to {VERSION}");
             return self.fail(Refusal::new(Code::VersionUnsupported, "version", reason));
         }
         self.phase = Phase::Greeting { version };
@@ -243,7 +244,9 @@ impl GatewayLink {
                     self.events.push_back(GatewayEvent::LetterRefused { id, refusal });
                 }
             }
-            Frame::Refused { scope: Scope::Letter(id), refusal } => self.handle_letter_busy(&id, refusal, now),
+            Frame::Refused { scope: Scope::Letter(id), refusal } => {
+                self.handle_letter_busy(&id, refusal, now)
+            }
             Frame::Refused { scope: Scope::Link, refusal } => self.closed(Some(refusal)),
             Frame::Refused { refusal, .. } => self.events.push_back(GatewayEvent::Remark(refusal)),
             other => self.fail(unexpected(&other)),

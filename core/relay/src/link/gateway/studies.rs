@@ -50,7 +50,8 @@ impl GatewayLink {
         }
         if !self.has_room_for(&manifest) {
             let scope = Scope::Study { study: manifest.study, generation: Some(manifest.generation) };
-            return self.refuse(scope, Refusal::new(Code::Busy, "manifest", "too many unfinished studies at once"));
+            return self
+                .refuse(scope, Refusal::new(Code::Busy, "manifest", "too many unfinished studies at once"));
         }
         self.manifests_waiting += 1;
         self.events.push_back(GatewayEvent::Offered(manifest));
@@ -81,10 +82,15 @@ impl GatewayLink {
             return;
         }
         let (study, generation) = (manifest.study.clone(), manifest.generation);
+        // A newer one was answered meanwhile; the agent no longer waits for this.
+        if self.studies.get(&study).is_some_and(|known| known.generation > generation) {
+            return;
+        }
         let states = match answer {
             Ok(states) if states.len() == manifest.objects.len() => states,
             Ok(_) => {
-                let refusal = Refusal::new(Code::Internal, "manifest", "the answer does not fit the manifest");
+                let refusal =
+                    Refusal::new(Code::Internal, "manifest", "the answer does not fit the manifest");
                 return self.refuse(Scope::Study { study, generation: Some(generation) }, refusal);
             }
             Err(refusal) => {

@@ -1,0 +1,137 @@
+//! Making a connection: resolve, connect, and again, without waiting for a slow failure.
+
+use super::ending::{Ending, ending_of};
+use super::transport::{self, TransportError};
+use rand::Rng as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A gateway as configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// What people call it.
+    pub name: String,
+    /// Host and port, such as `county.example:4433` or `192.0.2.7:4433`.
+    pub address: String,
+    /// The name in its certificate.
+    pub server_name: String,
+}
+
+/// One attempt must succeed or fail within this time: two round trips over a satellite, with one lost packet.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(5);
+/// Attempts that run side by side, one started each second while something waits: after an outage the first packet of
+/// a fresh attempt arrives at once, while an old attempt's next retransmission is seconds away.
+const ATTEMPTS_AT_ONCE: u32 = 4;
+/// Distance of attempts in ms, before jitter takes up to a quarter of it away.
+const ATTEMPT_MS: u64 = 1_000;
+
+/// Makes connections to gateways.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    config: quinn::ClientConfig,
+    v4: Option<quinn::Endpoint>,
+    v6: Option<quinn::Endpoint>,
+}
+
+impl Dialer {
+    pub(super) const fn new(config: quinn::ClientConfig) -> Self {
+        Self { config, v4: None, v6: None }
+    }
+
+    fn endpoint(&mut self, target: SocketAddr) -> Result<quinn::Endpoint, TransportError> {
+        let slot = if target.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
+        match slot {
+            Some(endpoint) => Ok(endpoint.clone()),
+            None => Ok(slot.insert(transport::endpoint_for(target)?).clone()),
+        }
+    }
+
+    /// A connection to the gateway, or why there is none. `patient`: start another attempt every second meanwhile.
+    pub(super) async fn reach(
+        &mut self,
+        gateway: &Gateway,
+        patient: bool,
+        rng: &mut (dyn rand::RngCore + Send),
+    ) -> Result<quinn::Connection, Ending> {
+        let resolved =
+            tokio::time::timeout(ATTEMPT_DEADLINE, tokio::net::lookup_host(&gateway.address)).await;
+        let targets: Vec<SocketAddr> = match resolved {
+            Ok(Ok(targets)) => targets.collect(),
+            Ok(Err(error)) => return Err(Ending::new(format!("{}: {error}", gateway.address))),
+            Err(_) => {
+                return Err(Ending::new(format!("{}: no answer from the name service", gateway.address)));
+            }
+        };
+        if targets.is_empty() {
+            return Err(Ending::new(format!("{}: the name has no address", gateway.address)));
+        }
+        let mut attempts = JoinSet::new();
+        let mut last = Ending::new("not tried");
+        let starts = if patient { ATTEMPTS_AT_ONCE } else { 1 };
+        for (target, _) in targets.iter().cycle().zip(0..starts) {
+            match self.endpoint(*target) {
+                Ok(endpoint) => {
+                    attempts.spawn(attempt(
+                        endpoint,
+                        self.config.clone(),
+                        *target,
+                        gateway.server_name.clone(),
+                    ));
+                }
+                Err(error) => last = Ending::new(error.to_string()),
+            }
+            let pause = tokio::time::sleep(jittered(Duration::from_millis(ATTEMPT_MS), rng));
+            tokio::select! {
+                Some(done) = attempts.join_next() => match outcome(done) {
+                    Ok(connection) => return Ok(connection),
+                    // A quick answer is an answer: another attempt would hear the same.
+                    Err(ending) => return Err(ending),
+                },
+                () = pause => {}
+            }
+        }
+        while let Some(done) = attempts.join_next().await {
+            match outcome(done) {
+                Ok(connection) => return Ok(connection),
+                Err(ending) => last = ending,
+            }
+        }
+        Err(last)
+    }
+
+    /// Lets the last packets out.
+    pub(super) async fn close(self, deadline: Duration) {
+        for endpoint in [self.v4, self.v6].into_iter().flatten() {
+            // What is not out by then is lost, and the peer's idle timer does the rest.
+            let _ = tokio::time::timeout(deadline, endpoint.wait_idle()).await;
+        }
+    }
+}
+
+fn outcome(
+    done: Result<Result<quinn::Connection, Ending>, tokio::task::JoinError>,
+) -> Result<quinn::Connection, Ending> {
+    done.unwrap_or_else(|error| Err(Ending::new(error.to_string())))
+}
+
+async fn attempt(
+    endpoint: quinn::Endpoint,
+    config: quinn::ClientConfig,
+    target: SocketAddr,
+    server_name: String,
+) -> Result<quinn::Connection, Ending> {
+    let connecting = endpoint
+        .connect_with(config, target, &server_name)
+        .map_err(|error| Ending::new(error.to_string()))?;
+    match tokio::time::timeout(ATTEMPT_DEADLINE, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(ending_of(&error)),
+        Err(_) => Err(ending_of(&quinn::ConnectionError::TimedOut)),
+    }
+}
+
+/// The time, less up to a quarter of it, so that a thousand clinics do not come back in the same millisecond.
+pub(super) fn jittered(time: Duration, rng: &mut (dyn rand::RngCore + Send)) -> Duration {
+    time.mul_f64(1.0 - 0.25 * rng.random::<f64>())
+}

@@ -1,0 +1,117 @@
+//! The courier's way to the outbox: one task, so that what was receipted is recorded before the outbox is asked again.
+
+use super::ports::{Outbox, PortError};
+use relay_core::clock::UtcMs;
+use relay_core::codes::Refusal;
+use relay_core::ids::{NoteId, ObjectHash, StudyUid};
+use relay_core::letter::Note;
+use relay_core::link::limits::MAX_STUDIES_HELD;
+use relay_core::study::Manifest;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders waiting for the outbox. A full queue slows the link down to what the disk can record.
+const MAX_ORDERS: usize = 256;
+/// Attempts to record one thing. After the last it is forgotten here: the county still holds it, and its next answer
+/// says so again.
+const ATTEMPTS: u32 = 5;
+/// Pause between two attempts.
+const RETRY: Duration = Duration::from_millis(500);
+/// A read of the outbox must answer within this time.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What waits at the agent.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    pub(super) studies: Vec<Manifest>,
+    pub(super) notes: Vec<Note>,
+}
+
+#[derive(Debug)]
+pub(super) enum Order {
+    Receipted { study: StudyUid, generation: u64, objects: Vec<ObjectHash>, at: UtcMs },
+    Refused { study: StudyUid, object: Option<ObjectHash>, refusal: Refusal },
+    Progress { study: StudyUid, coded_bytes: u64 },
+    NoteReceipted { id: NoteId, at: UtcMs },
+    List { notes: usize, answer: oneshot::Sender<Fresh> },
+}
+
+/// The handle to the task.
+#[derive(Debug, Clone)]
+pub(super) struct Keeper(mpsc::Sender<Order>);
+
+impl Keeper {
+    /// Starts the task; it ends when every handle is gone and every order carried out.
+    pub(super) fn start(outbox: Arc<dyn Outbox>) -> (Self, tokio::task::JoinHandle<()>) {
+        let (orders, queue) = mpsc::channel(MAX_ORDERS);
+        (Self(orders), tokio::spawn(work(outbox, queue)))
+    }
+
+    /// Gives an order, waiting for room. False when the task is gone.
+    pub(super) async fn order(&self, order: Order) -> bool {
+        self.0.send(order).await.is_ok()
+    }
+
+    /// Gives an order that may be lost.
+    pub(super) fn hint(&self, order: Order) {
+        // A full queue: the next hint says the same and more.
+        let _ = self.0.try_send(order);
+    }
+
+    /// Asks what waits.
+    pub(super) async fn list(&self, notes: usize) -> oneshot::Receiver<Fresh> {
+        let (answer, fresh) = oneshot::channel();
+        self.order(Order::List { notes, answer }).await;
+        fresh
+    }
+}
+
+async fn work(outbox: Arc<dyn Outbox>, mut queue: mpsc::Receiver<Order>) {
+    while let Some(order) = queue.recv().await {
+        match order {
+            Order::List { notes, answer } => {
+                // Nobody listens any more: the connection ended meanwhile.
+                let _ = answer.send(list(&*outbox, notes).await);
+            }
+            Order::Progress { study, coded_bytes } => outbox.progress(&study, coded_bytes).await,
+            order => record(&*outbox, &order).await,
+        }
+    }
+}
+
+async fn record(outbox: &dyn Outbox, order: &Order) {
+    for attempt in 1..=ATTEMPTS {
+        let outcome = match order {
+            Order::Receipted { study, generation, objects, at } => {
+                outbox.receipted(study, *generation, objects, *at).await
+            }
+            Order::Refused { study, object, refusal } => {
+                outbox.refused(study, object.as_ref(), refusal).await
+            }
+            Order::NoteReceipted { id, at } => outbox.note_receipted(id, *at).await,
+            Order::Progress { .. } | Order::List { .. } => Ok(()),
+        };
+        let Err(error) = outcome else { return };
+        tracing::error!(attempt, step = error.step, source = %error.source, "the outbox cannot record the county's answer");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn list(outbox: &dyn Outbox, notes: usize) -> Fresh {
+    let both = async { (outbox.pending_studies(MAX_STUDIES_HELD).await, outbox.pending_notes(notes).await) };
+    match tokio::time::timeout(READ_DEADLINE, both).await {
+        Ok((studies, notes)) => Fresh { studies: or_none(studies), notes: or_none(notes) },
+        Err(_) => {
+            tracing::error!("the outbox does not answer");
+            Fresh::default()
+        }
+    }
+}
+
+fn or_none<T>(listed: Result<Vec<T>, PortError>) -> Vec<T> {
+    listed.unwrap_or_else(|error| {
+        tracing::error!(step = error.step, source = %error.source, "the outbox cannot be read");
+        Vec::new()
+    })
+}

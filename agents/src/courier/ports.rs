@@ -1,0 +1,113 @@
+//! What the courier needs from the rest of the agent. The courier knows the link; the spool and the inbox know the disk.
+
+use async_trait::async_trait;
+use relay_core::clock::UtcMs;
+use relay_core::codes::Refusal;
+use relay_core::ids::{LetterId, NoteId, ObjectHash, StudyUid};
+use relay_core::letter::{LetterHead, Note};
+use relay_core::study::Manifest;
+use tokio::sync::watch;
+
+/// A failure of the agent's own store. The courier logs it, waits and tries again; nothing is acknowledged.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}")]
+pub struct PortError {
+    /// What was tried.
+    pub step: &'static str,
+    /// Why it failed.
+    #[source]
+    pub source: anyhow::Error,
+}
+
+/// The outgoing side: what waits for the county.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// Manifests with at least one object, or a change of the manifest itself, that the county has not receipted.
+    /// Most urgent first: class, then deadline (first object). At most `limit`.
+    async fn pending_studies(&self, limit: usize) -> Result<Vec<Manifest>, PortError>;
+
+    /// Counts up whenever [`Self::pending_studies`] or [`Self::pending_notes`] may answer differently.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Opens the coded form of an object for reading at any offset.
+    async fn open_coded(&self, study: &StudyUid, object: &ObjectHash) -> Result<tokio::fs::File, PortError>;
+
+    /// The county holds these objects durably (by hash), as of manifest `generation`. Idempotent.
+    async fn receipted(
+        &self,
+        study: &StudyUid,
+        generation: u64,
+        objects: &[ObjectHash],
+        at: UtcMs,
+    ) -> Result<(), PortError>;
+
+    /// The county refuses one object, or the whole study (`object` = `None`). It is not offered again until changed.
+    async fn refused(
+        &self,
+        study: &StudyUid,
+        object: Option<&ObjectHash>,
+        refusal: &Refusal,
+    ) -> Result<(), PortError>;
+
+    /// Coded bytes of the study that the county has, for the progress bar. Need not be durable.
+    async fn progress(&self, study: &StudyUid, coded_bytes_at_county: u64);
+
+    /// Notes not yet receipted, oldest first. At most `limit`.
+    async fn pending_notes(&self, limit: usize) -> Result<Vec<Note>, PortError>;
+
+    /// The county holds this note durably. Idempotent.
+    async fn note_receipted(&self, id: &NoteId, at: UtcMs) -> Result<(), PortError>;
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LetterFate {
+    /// Verified and durable here (also when it was here before): send the receipt.
+    Stored {
+        /// When it was first durable here.
+        at: UtcMs,
+    },
+    /// Does not verify, or is not for this clinic: kept in quarantine, refused with the reason.
+    Refused(Refusal),
+}
+
+/// The incoming side: letters from the county.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// True when the letter is already durable here, so its body need not travel.
+    async fn has(&self, id: &LetterId, hash: &ObjectHash) -> Result<Option<UtcMs>, PortError>;
+
+    /// Verifies and stores a letter. The body has the announced length and hash.
+    async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError>;
+}
+
+/// What the courier says of the line, for status and the local page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// No gateway answers.
+    Down {
+        /// Since when.
+        since: UtcMs,
+        /// Why, in words for a person.
+        reason: String,
+        /// The refusal, when the gateway (or TLS) gave one.
+        refusal: Option<Refusal>,
+    },
+    /// A gateway has answered.
+    Up {
+        /// Since when.
+        since: UtcMs,
+        /// Which one, as configured.
+        gateway: String,
+        /// Round trip in microseconds, measured.
+        rtt_us: u64,
+        /// County clock minus agent clock in ms, measured on the link.
+        clock_offset_ms: i64,
+        /// Last answer heard.
+        heard_at: UtcMs,
+        /// Telephone of the duty reader, as the county says.
+        duty_phone: Option<String>,
+        /// Wire bytes sent since start, for the study table of the demo and for metrics.
+        wire_bytes_sent: u64,
+    },
+}
