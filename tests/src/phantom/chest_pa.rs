@@ -84,7 +84,11 @@ fn trunk(canvas: &mut Canvas, build: Build) {
         );
         canvas.ball((side * 92.0, 140.0), (62.0, 46.0), side * 0.5, 9.0, Matter::soft(1.0));
         if build.breasts {
-            canvas.ball((side * 84.0, 268.0), (62.0, 52.0), 0.0, 21.0, Matter::soft(1.0));
+            // Fullest below, fading out towards breastbone and collarbone.
+            canvas.add(|x, y| {
+                let (u, v) = ((x - side * 84.0) / 60.0, (y - 264.0) / if y > 264.0 { 52.0 } else { 96.0 });
+                SOFT * 34.0 * (1.0 - u * u - v * v).max(0.0)
+            });
         }
     }
     // Liver and spleen thicken what lies under the diaphragm.

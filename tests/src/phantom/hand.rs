@@ -20,8 +20,11 @@ const RAYS: [Ray; 5] = [
     Ray { base: (17.0, 248.0), angle: 0.25, lengths: [52.0, 33.0, 20.0, 17.0], half: 4.1 },
 ];
 
-/// Carpals: centre, half-axes, turn. Scaphoid, lunate, triquetrum, pisiform, trapezium, trapezoid, capitate, hamate.
-const CARPALS: [((f32, f32), (f32, f32), f32); 8] = [
+/// Centre, half-axes, turn.
+type Carpal = ((f32, f32), (f32, f32), f32);
+
+/// Scaphoid, lunate, triquetrum, pisiform, trapezium, trapezoid, capitate, hamate.
+const CARPALS: [Carpal; 8] = [
     ((-15.0, 268.0), (8.0, 5.6), 0.7),
     ((-1.5, 275.0), (7.4, 6.6), 0.1),
     ((11.5, 270.0), (7.0, 5.6), -0.6),

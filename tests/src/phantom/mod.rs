@@ -2,7 +2,18 @@
 //!
 //! Each film is a valid DX image (For Presentation, explicit VR little endian, MONOCHROME2) with anatomy that a
 //! radiologist recognises, a side marker, and the noise of a real detector (see [`film`](self::film) for how its
-//! spectrum comes about). `relay-phantom spectrum` prints the measured noise power, `relay-phantom films` writes files.
+//! spectrum comes about). `relay-phantom films` writes files; `relay-phantom spectrum` measures the noise, here of seed 1
+//! (12 bits; noise power by eighths of the Nyquist frequency along rows, lowest = 1):
+//!
+//! | place | mean | deviation | power |
+//! |---|---|---|---|
+//! | lung | 1675 | 16.0 | 1.00 0.92 0.77 0.54 0.37 0.25 0.17 0.13 |
+//! | heart | 3390 | 33.1 | 1.00 1.05 0.85 0.63 0.48 0.36 0.27 0.25 |
+//! | abdomen | 3566 | 34.6 | 1.00 0.99 0.84 0.66 0.52 0.37 0.31 0.27 |
+//!
+//! The power falls with frequency (blur after quantum noise) towards a white floor (electronics) that weighs more where
+//! quanta are few. Lossless ratio under JPEG-LS (`dcmcjpls`): chest PA 2.8, lateral 3.2, hand 3.0 at 12 bits;
+//! chest 2.2 and 2.4 at 14 bits. About a second a film at full size.
 //!
 //! Same arguments, same bytes on the same machine.
 

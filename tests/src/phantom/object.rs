@@ -30,10 +30,10 @@ pub enum PhantomError {
     Time(#[from] jiff::Error),
     /// The file meta is incomplete.
     #[error("file meta: {0}")]
-    Meta(#[from] dicom_object::meta::Error),
+    Meta(#[source] Box<dicom_object::meta::Error>),
     /// The object cannot be encoded.
     #[error("cannot write the object: {0}")]
-    Write(#[from] dicom_object::WriteError),
+    Write(#[source] Box<dicom_object::WriteError>),
 }
 
 /// An object being filled; VRs come from the dictionary.
@@ -149,10 +149,11 @@ pub(super) fn write(request: &FilmRequest, image: Image) -> Result<Vec<u8>, Phan
         .transfer_syntax(EXPLICIT_LE)
         .implementation_class_uid(IMPLEMENTATION)
         .implementation_version_name("RELAY_PHANTOM")
-        .build()?;
+        .build()
+        .map_err(|error| PhantomError::Meta(Box::new(error)))?;
     let file = sheet.0.with_exact_meta(meta);
     let mut bytes = Vec::with_capacity(2 * image.rows * image.columns + 4096);
-    file.write_all(&mut bytes)?;
+    file.write_all(&mut bytes).map_err(|error| PhantomError::Write(Box::new(error)))?;
     Ok(bytes)
 }
 

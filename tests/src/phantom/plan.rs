@@ -27,10 +27,10 @@ pub struct Study {
 pub fn study(seed: u64, index: u64, scale: f32, exam_at: UtcMs) -> Study {
     let mut dice = Dice::new(seed, 0x0005_70D7 + index);
     let patient = patient(&mut dice, index, exam_at);
-    let views: Vec<View> = if index % 2 == 0 {
+    let views: Vec<View> = if index.is_multiple_of(2) {
         vec![View::ChestPa, View::ChestLateral]
     } else {
-        vec![View::Hand { left: dice.next() % 2 == 0 }]
+        vec![View::Hand { left: dice.next().is_multiple_of(2) }]
     };
     let uid = |what: &str| uid(&format!("{seed}/{index}/{what}"));
     let study_uid = uid("study");
@@ -59,7 +59,7 @@ pub fn study(seed: u64, index: u64, scale: f32, exam_at: UtcMs) -> Study {
 }
 
 fn patient(dice: &mut Dice, index: u64, exam_at: UtcMs) -> Patient {
-    let male = dice.next() % 2 == 0;
+    let male = dice.next().is_multiple_of(2);
     let surname = dice.pick(&SURNAMES);
     let given = dice.pick(if male { &GIVEN_M } else { &GIVEN_F });
     let days = dice.within(19.0, 86.0) as i64 * YEAR_DAYS + dice.within(0.0, 364.0) as i64;
