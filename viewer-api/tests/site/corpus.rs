@@ -1,0 +1,87 @@
+//! The corpus of real radiographs, where it is there.
+
+use relay_core::codes::Code;
+use relay_core::ids::Sha256;
+use std::path::PathBuf;
+use viewer_api::image::{decode, metadata, preview};
+
+const MODALITIES: [&str; 5] = ["CR", "DX", "RG", "MG", "PX"];
+
+fn corpus() -> Option<PathBuf> {
+    let dir = std::env::var_os("RELAY_CORPUS").map(PathBuf::from);
+    if dir.is_none() {
+        println!("skipped: RELAY_CORPUS is not set");
+    }
+    Some(dir?.join("dicom"))
+}
+
+fn files(dir: &std::path::Path) -> Vec<serde_json::Value> {
+    let expected = std::fs::read_to_string(dir.join("expected.json")).unwrap();
+    let mut expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+    expected["files"].as_array_mut().unwrap().drain(..).collect()
+}
+
+fn is_radiograph(file: &serde_json::Value) -> bool {
+    let kinds = file["kinds"].as_array().unwrap();
+    MODALITIES
+        .iter()
+        .any(|modality| kinds.iter().any(|kind| kind == &serde_json::json!(format!("mod:{modality}"))))
+}
+
+#[test]
+fn every_radiograph_that_can_be_decoded_renders_and_lossless_pixels_are_exact() {
+    let Some(dir) = corpus() else { return };
+    let (mut exact, mut shown, mut refused, mut wrong) = (0, 0, Vec::new(), Vec::new());
+    for file in files(&dir).iter().filter(|file| is_radiograph(file)) {
+        let name = file["file"].as_str().unwrap();
+        let path = dir.join("files").join(name);
+        let truth = &file["truth"];
+        let frame = match decode::frame(&path, 1) {
+            Ok(frame) => frame,
+            Err(problem) => {
+                refused.push(format!("{name}: {problem}"));
+                assert!(
+                    [Code::UndecodableImage, Code::RefusedTooLarge].contains(&problem.0.code),
+                    "{name}: {problem}"
+                );
+                continue;
+            }
+        };
+        let whole = frame.info.frames == 1 && frame.info.samples_per_pixel == 1;
+        if let (true, Some(sha256), Some("lossless")) =
+            (whole, truth["pixel_sha256"].as_str(), truth["encoding_loss"].as_str())
+        {
+            let wide = truth["pixel_dtype"].as_str().is_some_and(|dtype| dtype.ends_with('2'));
+            let mut bytes = frame.container.clone();
+            if wide && frame.sample_bytes == 1 {
+                bytes = bytes.iter().flat_map(|byte| [*byte, 0]).collect();
+            }
+            if Sha256::of(&bytes).to_hex() == sha256 { exact += 1 } else { wrong.push(name.to_owned()) }
+        }
+        match preview::jpeg(&path) {
+            Ok(jpeg) => assert!(image::load_from_memory(&jpeg).is_ok(), "{name}"),
+            Err(problem) => panic!("{name} decodes but does not render: {problem}"),
+        }
+        shown += 1;
+    }
+    println!("{shown} shown, {exact} exact, {} refused:\n{}", refused.len(), refused.join("\n"));
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert!(exact > 0 && shown > 0);
+}
+
+#[test]
+fn no_file_of_the_corpus_makes_the_header_reader_panic() {
+    let Some(dir) = corpus() else { return };
+    let mut read = 0;
+    for file in files(&dir) {
+        let path = dir.join("files").join(file["file"].as_str().unwrap());
+        match metadata::dicom_json(&path) {
+            Ok(json) => {
+                assert!(json.get("7FE00010").is_none());
+                read += 1;
+            }
+            Err(problem) => assert_eq!(problem.0.code, Code::UndecodableImage, "{problem}"),
+        }
+    }
+    println!("{read} headers as DICOM JSON");
+}
