@@ -9,8 +9,10 @@ pub mod lead;
 pub mod limits;
 pub mod model;
 pub mod read;
+pub mod synth;
 mod text;
 mod view;
+pub mod write;
 
 pub use error::{ErrorKind, ReadError};
 pub use format::{Format, SNIFF_BYTES, sniff};
