@@ -204,4 +204,14 @@ mod tests {
             assert!((400..600).contains(&code.http_status()), "{code:?}");
         }
     }
+
+    #[test]
+    fn the_documented_list_is_this_list() {
+        let document = include_str!("../../../docs/errors.md");
+        for code in Code::ALL {
+            let (number, name, status) = (code.number(), code.name(), code.http_status());
+            let row = format!("| {number} | `{name}` | {:?} | {status} | {} | {} |", code.fault(), code.zh(), code.en());
+            assert!(document.contains(&row), "docs/errors.md lacks: {row}");
+        }
+    }
 }
