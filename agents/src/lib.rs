@@ -9,10 +9,15 @@
 #![warn(missing_docs)]
 
 pub mod capture;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod courier;
+pub mod health;
 pub mod home;
 pub mod inbox;
+pub mod page;
+pub mod run;
 pub mod sniff;
 pub mod spool;
 pub mod trust;

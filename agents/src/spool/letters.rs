@@ -10,6 +10,9 @@ use relay_core::report::ReportKind;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
+/// Report versions in one list: a clinic's busiest week.
+const MAX_REPORTS: i64 = 500;
+
 /// A letter that is durable here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LetterRow {
@@ -285,21 +288,12 @@ impl Spool {
         Ok(())
     }
 
-    /// Report versions, newest first; of one study when given.
+    /// Report versions, newest first, at most 500; of one study when given.
     ///
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn reports(&self, study: Option<&StudyUid>) -> Result<Vec<ReportRow>, SpoolError> {
-        let rows = sqlx::query(
-            "SELECT r.*, EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.version > r.version)
-                AS superseded FROM report r WHERE ? IS NULL OR r.study = ? ORDER BY r.verified_at DESC, r.version DESC",
-        )
-        .bind(study.map(StudyUid::as_str))
-        .bind(study.map(StudyUid::as_str))
-        .fetch_all(&self.0.reader)
-        .await
-        .map_err(db("list reports"))?;
-        rows.iter().map(report_of).collect()
+        self.report_rows(study.map(StudyUid::as_str), None).await
     }
 
     /// The report version that this letter brought.
@@ -307,7 +301,26 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn report(&self, letter: &str) -> Result<Option<ReportRow>, SpoolError> {
-        Ok(self.reports(None).await?.into_iter().find(|r| r.letter.as_str() == letter))
+        Ok(self.report_rows(None, Some(letter)).await?.pop())
+    }
+
+    async fn report_rows(
+        &self,
+        study: Option<&str>,
+        letter: Option<&str>,
+    ) -> Result<Vec<ReportRow>, SpoolError> {
+        let rows = sqlx::query(
+            "SELECT r.*, EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.version > r.version)
+                AS superseded FROM report r WHERE (?1 IS NULL OR r.study = ?1) AND (?2 IS NULL OR r.letter = ?2)
+             ORDER BY r.verified_at DESC, r.version DESC LIMIT ?3",
+        )
+        .bind(study)
+        .bind(letter)
+        .bind(MAX_REPORTS)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list reports"))?;
+        rows.iter().map(report_of).collect()
     }
 
     /// A person has opened a report version: row and note in one transaction.

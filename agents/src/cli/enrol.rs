@@ -1,0 +1,170 @@
+//! `enrol`: a one-time code becomes a certificate for a key that never leaves this machine.
+
+use super::{At, eprint_line, out_line};
+use crate::config::{Config, Gateway};
+use crate::trust::device_key;
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use bytes::Bytes;
+use clap::Args;
+use http::{Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rand::SeedableRng as _;
+use relay_certs::enrol::{AgentRequest, ENROL_PATH, EnrolReply, Invitation};
+use relay_core::clock::Clock;
+use rustls_pki_types::ServerName;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The county answers within this time or not at all.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest answer: two certificates and a revocation list.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Port of the link when nothing else is said.
+const LINK_PORT: u16 = 7443;
+/// Port of the county's page when the URL names none.
+const HTTPS_PORT: u16 = 443;
+
+#[derive(Debug, Args)]
+pub(super) struct Enrol {
+    #[command(flatten)]
+    at: At,
+    /// The county's HTTPS address, such as `https://relay.county.example:8443`.
+    #[arg(long)]
+    gateway_url: String,
+    /// The invitation as the county gave it: `RELAY1-clinic-XXXX-…@fingerprint`. `-` reads it from standard input.
+    #[arg(long)]
+    code: String,
+    /// `host:port` of the gateway's link (UDP), primary first; may be given twice. Default: the URL's host, port 7443.
+    #[arg(long = "gateway")]
+    gateways: Vec<String>,
+}
+
+struct Url {
+    host: String,
+    port: u16,
+}
+
+fn parse_url(text: &str) -> anyhow::Result<Url> {
+    let rest = text
+        .strip_prefix("https://")
+        .with_context(|| format!("--gateway-url {text:?} does not begin with https://"))?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => {
+            (host, port.parse().with_context(|| format!("--gateway-url: port {port:?}"))?)
+        }
+        _ => (authority, HTTPS_PORT),
+    };
+    let host = host.trim_matches(['[', ']']).to_owned();
+    if host.is_empty() {
+        bail!("--gateway-url {text:?} names no host");
+    }
+    Ok(Url { host, port })
+}
+
+impl Enrol {
+    pub(super) async fn carry_out(self, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
+        let url = parse_url(&self.gateway_url)?;
+        let code = if self.code == "-" { super::pin(None)? } else { self.code.clone() };
+        let invitation = Invitation::parse(&code).map_err(|e| anyhow::anyhow!("{}（{e}）", e.zh()))?;
+        let clinic = invitation.code.clinic().clone();
+        let home = self.at.home();
+        home.create()?;
+        // The key first: an answer that is lost can be asked for again.
+        let key = device_key(&home, &mut rand::rngs::StdRng::from_os_rng())?;
+        let request = AgentRequest::for_key(&clinic, key)?;
+        let body = serde_json::to_vec(&request.body(&invitation))?;
+        let tls = relay_certs::trust::enrolment_client_config(invitation.ca_fingerprint, &[b"http/1.1"])?;
+        let reply = tokio::time::timeout(DEADLINE, post(&url, tls, body))
+            .await
+            .context("the county did not answer in time")??;
+        let identity = request.accept(&reply, &invitation, clock.now()).map_err(|error| match error {
+            relay_certs::enrol::EnrolReplyError::Refused { code, zh, en } => {
+                anyhow::anyhow!("{code}: {zh}（{en}）")
+            }
+            other => anyhow::Error::new(other),
+        })?;
+        home.write(&home.chain(), identity.chain_pem().as_bytes())?;
+        if let EnrolReply::Issued { crl, .. } = &reply
+            && !crl.is_empty()
+        {
+            let der = base64::engine::general_purpose::STANDARD
+                .decode(crl)
+                .context("the county's revocation list")?;
+            home.write(&home.crl(), &der)?;
+        }
+        self.write_config(&url)?;
+        let end = identity.identity.not_after.to_rfc3339();
+        eprint_line(&format!("注册成功：机构 {clinic}，证书有效期至 {end} / enrolled"));
+        out_line(
+            &serde_json::json!({ "clinic": clinic, "not_after": identity.identity.not_after }).to_string(),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// A first configuration; one that is there is left alone.
+    fn write_config(&self, url: &Url) -> anyhow::Result<()> {
+        let home = self.at.home();
+        if home.config().exists() {
+            return Ok(());
+        }
+        let mut config = Config::default();
+        let addresses = if self.gateways.is_empty() {
+            vec![format!("{}:{LINK_PORT}", url.host)]
+        } else {
+            self.gateways.clone()
+        };
+        for address in addresses {
+            let host =
+                address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host).trim_matches(['[', ']']);
+            config.county.gateways.push(Gateway { name: host.to_owned(), address });
+        }
+        let text = config.to_toml();
+        Config::parse(&home.config(), &text)?;
+        home.write(&home.config(), text.as_bytes())?;
+        Ok(())
+    }
+}
+
+async fn post(url: &Url, tls: rustls::ClientConfig, body: Vec<u8>) -> anyhow::Result<EnrolReply> {
+    let at = format!("{}:{}", url.host, url.port);
+    let name =
+        ServerName::try_from(url.host.clone()).with_context(|| format!("{:?} is no host name", url.host))?;
+    let stream =
+        tokio::net::TcpStream::connect((url.host.as_str(), url.port)).await.with_context(|| at.clone())?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, stream).await;
+    let stream = stream.with_context(|| {
+        format!("{at}: TLS（对方证书与注册码中的CA指纹不符？/ does its CA match the code?）")
+    })?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let request = Request::post(ENROL_PATH)
+        .header(header::HOST, &at)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::<Bytes>::from(body))?;
+    let response = sender.send_request(request).await.with_context(|| at.clone())?;
+    let status = response.status();
+    let answer = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+    let answer = answer.map_err(|e| anyhow::anyhow!("{at}: {e}"))?.to_bytes();
+    driver.abort();
+    serde_json::from_slice(&answer)
+        .with_context(|| format!("{at}: {status}, and no answer of an enrolment desk"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_with_and_without_port_and_with_ipv6_are_read() {
+        let read = |text| parse_url(text).map(|u| (u.host, u.port)).map_err(|e| e.to_string());
+        assert_eq!(read("https://a.example"), Ok(("a.example".into(), 443)));
+        assert_eq!(read("https://127.0.0.1:8443/"), Ok(("127.0.0.1".into(), 8443)));
+        assert_eq!(read("https://[::1]:8443"), Ok(("::1".into(), 8443)));
+        assert!(read("http://a.example").is_err());
+        assert!(read("https://:1").is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! The command line. Results go to standard output, everything else to standard error.
+
+mod enrol;
+mod people;
+mod send;
+mod show;
+
+use crate::client::Client;
+use crate::home::Home;
+use clap::{Args, Parser, Subcommand};
+use relay_core::clock::{Clock, SystemClock};
+use relay_core::study::Class;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Longest PIN file or standard input that is read as a PIN, in bytes.
+const MAX_PIN_BYTES: u64 = 1024;
+
+/// The clinic's agent: takes films and ECGs, brings them to the county, brings the signed reports back.
+#[derive(Debug, Parser)]
+#[command(name = "relay-agent", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which agent.
+#[derive(Debug, Clone, Args)]
+struct At {
+    /// The agent's directory.
+    #[arg(long, env = "RELAY_AGENT_HOME", default_value = "/var/lib/relay-agent")]
+    home: PathBuf,
+}
+
+impl At {
+    fn home(&self) -> Home {
+        Home::at(&self.home)
+    }
+}
+
+/// Who acts: a person enrolled at the clinic. The PIN comes from a file, else from standard input.
+#[derive(Debug, Clone, Args)]
+struct Who {
+    /// Name as enrolled with `staff add`.
+    #[arg(long = "as", value_name = "NAME")]
+    name: String,
+    /// File with the PIN; standard input when absent.
+    #[arg(long)]
+    pin_file: Option<PathBuf>,
+}
+
+impl Who {
+    fn pin(&self) -> anyhow::Result<String> {
+        pin(self.pin_file.as_deref())
+    }
+}
+
+fn pin(file: Option<&std::path::Path>) -> anyhow::Result<String> {
+    use anyhow::Context as _;
+    let mut text = String::new();
+    match file {
+        Some(path) => {
+            let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
+            file.take(MAX_PIN_BYTES).read_to_string(&mut text).with_context(|| path.display().to_string())?;
+        }
+        None => {
+            eprint_line("PIN：从标准输入读取 / PIN is read from standard input");
+            std::io::stdin().take(MAX_PIN_BYTES).read_to_string(&mut text)?;
+        }
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the agent until it is told to stop (SIGTERM; twice = at once).
+    Run(At),
+    /// Makes a key, has it certified by the county with a one-time code, and writes a first agent.toml.
+    Enrol(enrol::Enrol),
+    /// Takes files and folders; with --wait, follows them until they are safe at the county.
+    Send(send::Send),
+    /// Says something of a study: class, complaint, telephone, doctor, exam finished.
+    Mark(send::MarkArgs),
+    /// Today's studies, the line, what needs a person.
+    Status(show::Show),
+    /// Reports that have come back.
+    Reports(show::Show),
+    /// Files that were not taken, and why.
+    Rejects(show::Show),
+    /// Looks at disk, certificate, clock, line, ports and folders.
+    Doctor(show::Show),
+    /// One report.
+    #[command(subcommand)]
+    Report(people::Report),
+    /// People at the clinic.
+    #[command(subcommand)]
+    Staff(people::Staff),
+    /// Critical values.
+    #[command(subcommand)]
+    Critical(people::Critical),
+    /// Retake requests.
+    #[command(subcommand)]
+    Retake(people::Retake),
+}
+
+/// Writes a line to standard output.
+fn out_line(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// Writes a line to standard error; when nobody reads it, nobody misses it.
+fn eprint_line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn parse_class(text: &str) -> Result<Class, String> {
+    text.parse()
+}
+
+impl Cli {
+    /// Carries out the command.
+    pub async fn carry_out(self) -> ExitCode {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let result = match self.command {
+            Command::Run(at) => run(&at, clock).await,
+            Command::Enrol(enrol) => enrol.carry_out(&*clock).await,
+            Command::Send(send) => send.carry_out(clock).await,
+            Command::Mark(mark) => mark.carry_out(clock).await,
+            Command::Status(show) => show.status(clock).await,
+            Command::Reports(show) => show.reports(clock).await,
+            Command::Rejects(show) => show.rejects(clock).await,
+            Command::Doctor(show) => show.doctor(clock).await,
+            Command::Report(report) => report.carry_out().await,
+            Command::Staff(staff) => staff.carry_out(clock).await,
+            Command::Critical(critical) => critical.carry_out().await,
+            Command::Retake(retake) => retake.carry_out().await,
+        };
+        match result {
+            Ok(code) => code,
+            Err(error) => {
+                eprint_line(&format!("relay-agent: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+async fn run(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
+    use rand::SeedableRng as _;
+    use tokio::signal::unix::{SignalKind, signal};
+    use tokio_util::sync::CancellationToken;
+    tracing_subscriber::fmt()
+        .json()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("RELAY_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    let (stop, kill) = (CancellationToken::new(), CancellationToken::new());
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let agent = crate::run::Agent::start(at.home(), clock, rand::rngs::StdRng::from_os_rng()).await?;
+    out_line(
+        &serde_json::json!({ "ready": true, "page": agent.endpoint().page, "dicom": agent.endpoint().dicom })
+            .to_string(),
+    )?;
+    let (first, second) = (stop.clone(), kill.clone());
+    tokio::spawn(async move {
+        for token in [first, second] {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            token.cancel();
+        }
+    });
+    agent.run(stop, kill).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The agent that runs on this home.
+async fn running(at: &At) -> anyhow::Result<Client> {
+    Ok(Client::find(&at.home()).await?)
+}
+
+/// Says why a command that needs the running agent cannot be carried out.
+fn wants_agent(error: anyhow::Error) -> anyhow::Error {
+    error.context("此命令需要代理程序正在运行（relay-agent run）/ this command needs the running agent")
+}

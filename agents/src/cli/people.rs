@@ -1,0 +1,214 @@
+//! `report`, `staff`, `critical`, `retake`: what named people do.
+
+use super::{At, Who, eprint_line, out_line, pin, running, wants_agent};
+use crate::spool::{CriticalRow, Spool};
+use crate::trust::Device;
+use anyhow::Context as _;
+use base64::Engine as _;
+use clap::Subcommand;
+use rand::{RngCore as _, SeedableRng as _};
+use relay_core::clock::Clock;
+use relay_core::durable::{RealDisk, write_atomic};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Report {
+    /// Opens a report for a named person: verified from disk, noted for the county, written as PDF.
+    Open {
+        #[command(flatten)]
+        at: At,
+        /// Id as `reports` shows it.
+        id: String,
+        #[command(flatten)]
+        who: Who,
+        /// Where the PDF goes.
+        #[arg(long)]
+        pdf: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Staff {
+    /// Enrols a person, or gives a person a new PIN.
+    Add {
+        #[command(flatten)]
+        at: At,
+        /// Name as it shall appear in acknowledgements.
+        name: String,
+        /// File with the PIN; standard input when absent.
+        #[arg(long)]
+        pin_file: Option<PathBuf>,
+    },
+    /// Everybody enrolled.
+    List {
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Critical {
+    /// Every critical notice.
+    List {
+        #[command(flatten)]
+        at: At,
+        /// JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// A named medical person reads the notice back.
+    Ack {
+        #[command(flatten)]
+        at: At,
+        /// Id as `critical list` shows it.
+        id: String,
+        #[command(flatten)]
+        who: Who,
+        /// What was understood.
+        #[arg(long)]
+        read_back: String,
+    },
+    /// The treating doctor records what was done.
+    Action {
+        #[command(flatten)]
+        at: At,
+        /// Id as `critical list` shows it.
+        id: String,
+        #[command(flatten)]
+        who: Who,
+        /// What was done.
+        #[arg(long)]
+        text: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Retake {
+    /// A named person has seen the request.
+    Seen {
+        #[command(flatten)]
+        at: At,
+        /// Id as `status` shows it.
+        id: String,
+        #[command(flatten)]
+        who: Who,
+    },
+}
+
+async fn act(at: &At, path: String, who: &Who, text: Option<&str>) -> anyhow::Result<Value> {
+    let client = running(at).await.map_err(wants_agent)?;
+    let body = json!({ "person": who.name, "pin": who.pin()?, "text": text.unwrap_or_default() });
+    Ok(client.post(&path, &body).await?)
+}
+
+impl Report {
+    pub(super) async fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let Self::Open { at, id, who, pdf } = self;
+        let opened = act(&at, format!("reports/{}/open", crate::client::percent(&id)), &who, None).await?;
+        let base64 = opened["pdf_base64"].as_str().context("the agent's answer has no PDF")?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(base64)?;
+        let path = if pdf.is_absolute() { pdf.clone() } else { Path::new(".").join(&pdf) };
+        write_atomic(&RealDisk, &path, &bytes, 0o600).with_context(|| pdf.display().to_string())?;
+        for sentence in ["sentence_zh", "sentence_en"] {
+            eprint_line(opened[sentence].as_str().unwrap_or_default());
+        }
+        let done = json!({ "report": opened["report"], "signature": "valid", "sentence": opened["sentence_zh"], "pdf": pdf });
+        out_line(&done.to_string())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Staff {
+    pub(super) async fn carry_out(self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Add { at, name, pin_file } => {
+                let pin = pin(pin_file.as_deref())?;
+                let mut salt = [0; 16];
+                rand::rngs::StdRng::from_os_rng().fill_bytes(&mut salt);
+                if let Ok(client) = running(&at).await {
+                    let body = json!({ "name": name, "pin": pin, "salt": hex::encode(salt) });
+                    let _: Value = client.post("staff", &body).await?;
+                } else {
+                    let spool = asleep(&at, clock).await?;
+                    spool.add_staff(&name, &pin, salt).await?;
+                    spool.close().await;
+                }
+                eprint_line(&format!("已登记 {name} / enrolled"));
+            }
+            Self::List { at } => {
+                let names = if let Ok(client) = running(&at).await {
+                    client.overview().await?.staff
+                } else {
+                    let spool = asleep(&at, clock).await?;
+                    let names = spool.staff().await?.into_iter().map(|s| s.name).collect();
+                    spool.close().await;
+                    names
+                };
+                names.iter().try_for_each(|name| out_line(name))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+async fn asleep(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<Spool> {
+    let home = at.home();
+    let config = crate::config::Config::default();
+    crate::run::open_spool(&home, &config, &Device::load(&home)?, clock).await
+}
+
+impl Critical {
+    pub(super) async fn carry_out(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::List { at, json } => {
+                let client = running(&at).await.map_err(wants_agent)?;
+                let rows: Vec<CriticalRow> = client.get("criticals").await?;
+                if json {
+                    out_line(&serde_json::to_string(&rows)?)?;
+                } else {
+                    rows.iter().try_for_each(|row| out_line(&critical_line(row)))?;
+                }
+            }
+            Self::Ack { at, id, who, read_back } => {
+                act(
+                    &at,
+                    format!("criticals/{}/read-back", crate::client::percent(&id)),
+                    &who,
+                    Some(&read_back),
+                )
+                .await?;
+                eprint_line("已复述 / read back");
+            }
+            Self::Action { at, id, who, text } => {
+                act(&at, format!("criticals/{}/action", crate::client::percent(&id)), &who, Some(&text))
+                    .await?;
+                eprint_line("处置已记录 / action recorded");
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn critical_line(row: &CriticalRow) -> String {
+    let state = match (&row.read_back_by, &row.action_by) {
+        (_, Some(who)) => format!("{who} 已处置"),
+        (Some(who), None) => format!("{who} 已复述，待处置"),
+        (None, None) => "待复述".to_owned(),
+    };
+    format!(
+        "{}  {}  {} {}  {}  {state}",
+        row.letter, row.study, row.notice.code, row.notice.finding, row.notice.patient_name
+    )
+}
+
+impl Retake {
+    pub(super) async fn carry_out(self) -> anyhow::Result<ExitCode> {
+        let Self::Seen { at, id, who } = self;
+        act(&at, format!("retakes/{}/seen", crate::client::percent(&id)), &who, None).await?;
+        eprint_line("已查看 / seen");
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,249 @@
+'use strict';
+// The clinic's page. Asks the agent every 1.5 s; shows; never decides.
+const POLL_MS = 1500;
+const $ = (id) => document.getElementById(id);
+let view = null;
+let printing = null;
+
+async function api(path, options = {}) {
+  const headers = { 'x-relay-page': '1', ...(options.headers || {}) };
+  const response = await fetch('/api/v1/' + path, { ...options, headers, cache: 'no-store' });
+  if (response.ok) return response.json();
+  const text = await response.text();
+  let problem = null;
+  try { problem = JSON.parse(text); } catch { /* not a problem document */ }
+  const error = new Error(problem ? problem.zh + (problem.field ? '（' + problem.field + '：' + problem.reason + '）' : '') : text);
+  error.status = response.status;
+  throw error;
+}
+const post = (path, body) => api(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+
+function el(tag, text, className) {
+  const node = document.createElement(tag);
+  if (text !== undefined && text !== null) node.textContent = text;
+  if (className) node.className = className;
+  return node;
+}
+function time(ms) {
+  if (!ms) return '';
+  const d = new Date(ms), two = (n) => String(n).padStart(2, '0');
+  return two(d.getMonth() + 1) + '-' + two(d.getDate()) + ' ' + two(d.getHours()) + ':' + two(d.getMinutes());
+}
+const CLASS = { green: '绿色通道', emergency: '急诊', routine: '普通', complex: '疑难', screening: '体检' };
+const KIND = { ecg: '心电', xray: 'X线', consult: '会诊', other: '其他' };
+const REPORT = { preliminary: '临时', final: '最终', addendum: '补充', correction: '更正' };
+const COUNTY = { waiting: '待阅', claimed: '阅片中', drafted: '书写中', signed: '已签名', audited: '已审核', closed: '已完成', withdrawn: '已撤回', retake_requested: '退回重拍' };
+const nameOf = (uid) => { const s = view.studies.find((x) => x.uid === uid); return s && s.patient_name ? s.patient_name : uid; };
+
+function stateCell(s) {
+  const cell = el('td');
+  const good = ['safe_at_county', 'being_read', 'reported'].includes(s.state);
+  let text = s.state_zh;
+  if (s.state === 'being_read' || s.state === 'safe_at_county') {
+    if (s.county_state) text += ' · ' + (COUNTY[s.county_state] || s.county_state);
+    if (s.reader) text += ' · ' + s.reader;
+    if (s.due_at) text += ' · 预计 ' + time(s.due_at);
+  }
+  cell.append(el('span', text, s.state === 'refused' ? 'bad' : good ? 'good' : 'wait'));
+  if (s.state === 'travelling' || s.state === 'safe_here') {
+    const bar = el('progress'); bar.max = 100; bar.value = s.percent; bar.setAttribute('aria-label', '上传进度');
+    cell.append(' ', bar);
+  }
+  if (s.refused > 0) cell.append(el('div', s.refused + ' 个文件被县级拒收：' + (s.refusal || ''), 'bad'));
+  return cell;
+}
+function drawStudies() {
+  $('studies').tBodies[0].replaceChildren(...view.studies.map((s) => {
+    const row = el('tr');
+    const tag = el('span', CLASS[s.class], 'tag ' + s.class);
+    const cls = el('td'); cls.append(tag);
+    const files = el('td', s.receipted + '/' + s.objects + (s.complete ? '' : '（未完整）'));
+    const act = el('td');
+    if (!['reported', 'refused'].includes(s.state) && s.class !== 'green') {
+      const raise = el('button', s.class === 'emergency' ? '升为绿色通道' : '升为急诊');
+      raise.addEventListener('click', () => post('studies/' + s.uid + '/mark', { class: s.class === 'emergency' ? 'green' : 'emergency' }).then(refresh).catch((e) => alert(e.message)));
+      act.append(raise);
+    }
+    if (!s.complete) {
+      const done = el('button', '检查完成');
+      done.addEventListener('click', () => post('studies/' + s.uid + '/mark', { finished: true }).then(refresh).catch((e) => alert(e.message)));
+      act.append(' ', done);
+    }
+    const who = el('td', (s.patient_name || '—') + (s.complaint ? ' · ' + s.complaint : ''));
+    who.title = s.uid;
+    row.append(who, el('td', KIND[s.kind]), cls, el('td', time(s.first_object_at)), files, stateCell(s), act);
+    return row;
+  }));
+}
+function drawReports() {
+  $('reports').tBodies[0].replaceChildren(...view.reports.map((r) => {
+    const row = el('tr');
+    const sign = el('td');
+    if (r.fault) sign.append(el('span', r.fault, 'bad'));
+    else {
+      let text = '签名有效 · ' + r.author + ' ' + time(r.signed_at);
+      if (r.reviewer) text += ' / 审核 ' + r.reviewer + ' ' + time(r.reviewed_at);
+      if (r.demo) text += '（演示签名·非第三方CA）';
+      sign.append(el('span', text, 'good'));
+    }
+    if (r.superseded) sign.append(' ', el('span', '旧版', 'tag old'));
+    const act = el('td');
+    const open = el('button', '打开');
+    open.disabled = false;
+    open.addEventListener('click', () => openReport(r));
+    act.append(open);
+    row.append(el('td', nameOf(r.study)), el('td', REPORT[r.kind] + ' 第' + r.version + '版 · 收到 ' + time(r.received_at)), sign,
+      el('td', r.opened_by ? r.opened_by + ' ' + time(r.opened_at) : '未打开'), act);
+    return row;
+  }));
+}
+function drawRest() {
+  $('clinic').textContent = view.clinic;
+  $('lamp').className = 'lamp ' + (view.link.up ? 'up' : 'down');
+  $('lamp-text').textContent = view.link.up
+    ? '县级已连接（' + Math.round(view.link.rtt_ms) + ' 毫秒）' : '线路中断：' + (view.link.reason_zh || view.link.reason || '') + '；检查安全存于本机，恢复后自动上传';
+  $('alarms').replaceChildren(...view.alarms.map((a) => el('p', nameOf(a.study) + '：' + a.zh, 'bad big')));
+  $('retakes').replaceChildren(...view.retakes.map((r) => {
+    const p = el('p', '退回重拍 · ' + nameOf(r.study) + '：' + r.request.text + '（' + r.request.asked_by_name + ' ' + time(r.request.asked_at) + '） ', 'wait big');
+    const seen = el('button', '已知晓');
+    seen.addEventListener('click', async () => {
+      const act = await sign('退回重拍：已知晓', false, (body) => post('retakes/' + r.letter + '/seen', body));
+      if (act) refresh();
+    });
+    p.append(seen);
+    return p;
+  }));
+  $('rejects').replaceChildren(...(view.rejects.length ? view.rejects.slice(0, 50).map((r) =>
+    el('li', time(r.at) + ' ' + r.file + '：' + r.code + ' ' + r.field + ' ' + r.reason)) : [el('li', '无')]));
+}
+
+// Critical value: fills the page and sounds until a named person has read it back; then it stays listed until the action.
+let audio = null, beeping = null;
+function beep() {
+  if (!audio || audio.state !== 'running') return;
+  const start = audio.currentTime;
+  for (const [at, hz] of [[0, 880], [0.25, 660], [0.5, 880]]) {
+    const tone = audio.createOscillator(), gain = audio.createGain();
+    tone.frequency.value = hz; gain.gain.value = 0.4;
+    tone.connect(gain).connect(audio.destination);
+    tone.start(start + at); tone.stop(start + at + 0.2);
+  }
+}
+function wake() {
+  try {
+    audio = audio || new AudioContext();
+    audio.resume().then(() => { $('critical-sound').hidden = true; }).catch(() => {});
+  } catch { /* no sound device: the page is filled all the same */ }
+}
+for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, wake);
+$('critical-sound').addEventListener('click', wake);
+function drawCritical() {
+  const ringing = view.criticals.find((c) => !c.read_back_at);
+  const open = view.criticals.filter((c) => c.read_back_at);
+  $('critical').hidden = !ringing;
+  document.title = ringing ? '危急值！' : '远程诊断 · 本机';
+  if (ringing && !beeping) { wake(); beep(); beeping = setInterval(beep, 1200); }
+  if (!ringing && beeping) { clearInterval(beeping); beeping = null; }
+  if (ringing) {
+    $('critical-patient').textContent = ringing.notice.patient_name;
+    $('critical-finding').textContent = ringing.notice.code + ' ' + ringing.notice.finding;
+    $('critical-more').textContent = [ringing.notice.advice, ringing.notice.raised_by_name + ' ' + time(ringing.notice.raised_at), ringing.notice.phone && '回拨 ' + ringing.notice.phone].filter(Boolean).join(' · ');
+    $('critical-act').onclick = async () => {
+      const done = await sign('复述危急值：' + ringing.notice.finding, true, (body) => post('criticals/' + ringing.letter + '/read-back', body));
+      if (done) refresh();
+    };
+  }
+  for (const c of open) {
+    const p = el('p', '危急值待处置 · ' + c.notice.patient_name + '：' + c.notice.finding + '（' + c.read_back_by + ' 已复述） ', 'bad big');
+    const act = el('button', '记录处置');
+    act.addEventListener('click', async () => {
+      const done = await sign('记录处置：' + c.notice.finding, true, (body) => post('criticals/' + c.letter + '/action', body));
+      if (done) refresh();
+    });
+    p.append(act);
+    $('alarms').append(p);
+  }
+}
+
+// Name and PIN, tried until right or given up.
+function sign(title, wantsText, act) {
+  return new Promise((resolve) => {
+    const dialog = $('sign');
+    $('sign-title').textContent = title;
+    $('sign-error').textContent = '';
+    $('sign-name').replaceChildren(...view.staff.map((name) => { const o = el('option', name); o.value = name; return o; }));
+    $('sign-pin').value = ''; $('sign-text').value = '';
+    $('sign-text-label').hidden = !wantsText;
+    $('sign-text').required = wantsText;
+    const form = dialog.querySelector('form');
+    const finish = (result) => { form.onsubmit = null; dialog.onclose = null; dialog.close(); resolve(result); };
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      if (event.submitter && event.submitter.value === 'cancel') { finish(null); return; }
+      try {
+        finish(await act({ person: $('sign-name').value, pin: $('sign-pin').value, text: $('sign-text').value }));
+      } catch (error) { $('sign-error').textContent = error.message; $('sign-pin').value = ''; $('sign-pin').focus(); }
+    };
+    dialog.onclose = () => resolve(null);
+    dialog.showModal();
+    $('sign-pin').focus();
+  });
+}
+
+async function openReport(r) {
+  const opened = await sign('打开报告', false, (body) => post('reports/' + r.letter + '/open', body));
+  refresh();
+  if (!opened) return;
+  const bytes = Uint8Array.from(atob(opened.pdf_base64), (c) => c.charCodeAt(0));
+  const url = URL.createObjectURL(new Blob([bytes], { type: 'application/pdf' }));
+  $('viewer-state').textContent = opened.sentence_zh + (r.superseded ? '（旧版）' : '');
+  $('viewer-frame').src = url;
+  printing = url;
+  $('viewer').showModal();
+}
+$('viewer-print').addEventListener('click', () => { $('viewer-frame').contentWindow.print(); });
+$('viewer-close').addEventListener('click', () => $('viewer').close());
+$('viewer').addEventListener('close', () => { $('viewer-frame').src = 'about:blank'; if (printing) URL.revokeObjectURL(printing); printing = null; });
+
+// Upload: one file after the other; then the studies are complete.
+async function upload(files) {
+  const cls = $('class').value, complaint = $('complaint').value.trim(), studies = new Set();
+  for (const file of files) {
+    const item = el('li', file.name + '：正在存入本机…');
+    $('uploads').prepend(item);
+    try {
+      const query = new URLSearchParams({ name: file.name, class: cls, source: 'page', explicit: 'true' });
+      const taken = await api('objects?' + query, { method: 'POST', body: file });
+      studies.add(taken.study);
+      item.textContent = file.name + (taken.fresh ? '：已安全存于本机' : '：本机已有此文件');
+      item.className = 'good';
+    } catch (error) { item.textContent = file.name + '：' + error.message; item.className = 'bad'; }
+  }
+  for (const study of studies) {
+    await post('studies/' + study + '/mark', { class: cls, context: complaint ? { complaint } : {}, finished: true }).catch((e) => alert(e.message));
+  }
+  refresh();
+}
+$('pick').addEventListener('change', (event) => { upload([...event.target.files]); event.target.value = ''; });
+const drop = $('drop');
+drop.addEventListener('dragover', (event) => { event.preventDefault(); drop.classList.add('over'); });
+drop.addEventListener('dragleave', () => drop.classList.remove('over'));
+drop.addEventListener('drop', (event) => { event.preventDefault(); drop.classList.remove('over'); upload([...event.dataTransfer.files]); });
+
+let busy = false, drawn = '';
+async function refresh() {
+  if (busy) return;
+  busy = true;
+  try {
+    view = await api('overview');
+    // Redrawn only when something has changed: a button must not vanish under a finger.
+    const shown = JSON.stringify({ ...view, now: 0, link: { up: view.link.up, reason: view.link.reason } });
+    if (shown !== drawn) { drawStudies(); drawReports(); drawRest(); drawCritical(); drawn = shown; }
+  } catch (error) {
+    drawn = '';
+    $('lamp').className = 'lamp down';
+    $('lamp-text').textContent = error.status === 401 ? '请使用带密钥的页面地址打开' : '本机代理程序无应答';
+  } finally { busy = false; }
+}
+refresh();
+setInterval(refresh, POLL_MS);

@@ -1,0 +1,232 @@
+//! The running agent: composition root and two-stage shutdown.
+
+use crate::capture::dimse::DimseListener;
+use crate::capture::folder::Watcher;
+use crate::config::Config;
+use crate::courier::ports::LinkState;
+use crate::courier::{self, CourierConfig, TransportSettings};
+use crate::health::Doctor;
+use crate::home::{Endpoint, Home};
+use crate::inbox::Inbox;
+use crate::page::Page;
+use crate::spool::{Spool, SpoolOptions};
+use crate::trust::Device;
+use anyhow::Context as _;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use relay_core::clock::Clock;
+use relay_core::durable::RealDisk;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often silence is looked at: an urgent film's quiet time is met to the half second.
+const QUIET_LOOK: Duration = Duration::from_millis(500);
+/// How often room is made.
+const RETENTION_LOOK: Duration = Duration::from_secs(30);
+/// After the first word to stop: open associations, uploads and the link may end their work for this long.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Opens the spool of an enrolled home.
+///
+/// # Errors
+/// When another process has it, or of the disk.
+pub async fn open_spool(
+    home: &Home,
+    config: &Config,
+    device: &Device,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Spool> {
+    let options = SpoolOptions {
+        dir: home.spool(),
+        clinic: device.clinic().clone(),
+        limits: config.spool.limits(),
+        quiet: config.quiet_s,
+    };
+    Ok(Spool::open(options, Arc::new(RealDisk), clock).await?)
+}
+
+/// The agent, bound and ready.
+#[derive(Debug)]
+pub struct Agent {
+    spool: Spool,
+    inbox: Arc<Inbox>,
+    device: Arc<Device>,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    rng: StdRng,
+    dicom: Option<DimseListener>,
+    watchers: Vec<Watcher>,
+    page: TcpListener,
+    link: watch::Sender<LinkState>,
+    app: Arc<Page>,
+    home: Home,
+    endpoint: Endpoint,
+}
+
+impl Agent {
+    /// Reads configuration and identity, opens the spool, binds every port.
+    ///
+    /// # Errors
+    /// What is wrong, naming file, field or address.
+    pub async fn start(home: Home, clock: Arc<dyn Clock>, mut rng: StdRng) -> anyhow::Result<Self> {
+        home.create()?;
+        let config = if home.config().exists() { Config::load(&home.config())? } else { Config::default() };
+        let device = Arc::new(Device::load(&home)?);
+        let spool = open_spool(&home, &config, &device, Arc::clone(&clock)).await?;
+        let inbox = Arc::new(Inbox::new(spool.clone(), Arc::clone(&device), StdRng::from_rng(&mut rng)));
+        let dicom = if config.dicom.enabled {
+            Some(DimseListener::bind(config.dicom.clone(), spool.clone()).await?)
+        } else {
+            None
+        };
+        let watchers = config
+            .folder
+            .iter()
+            .map(|folder| Watcher::new(folder.clone(), home.path(), spool.clone()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let page = TcpListener::bind(config.page.listen)
+            .await
+            .with_context(|| format!("page.listen {}", config.page.listen))?;
+        let down =
+            LinkState::Down { since: clock.now(), reason: "not connected yet".to_owned(), refusal: None };
+        let link = watch::Sender::new(down);
+        let page_at = page.local_addr()?;
+        let dicom_at = dicom.as_ref().map(DimseListener::local_addr).transpose()?;
+        let local_key = home.local_key("local", &mut rng)?;
+        let page_key = home.local_key("page", &mut rng)?;
+        let endpoint = Endpoint {
+            pid: std::process::id(),
+            page: page_at,
+            dicom: dicom_at,
+            local_key: local_key.clone(),
+            page_url: format!("http://{}/enter?key={page_key}", reachable(page_at)),
+        };
+        let app = Arc::new(Page {
+            inbox: Arc::clone(&inbox),
+            link: link.subscribe(),
+            duty_phone: config.county.duty_phone.clone(),
+            doctor: Doctor {
+                device: Arc::clone(&device),
+                dicom: dicom_at,
+                folders: watchers.iter().map(|w| w.root().to_owned()).collect(),
+                gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
+            },
+            local_key,
+            page_key,
+            uploads: Page::upload_places(),
+        });
+        Ok(Self {
+            spool,
+            inbox,
+            device,
+            config,
+            clock,
+            rng,
+            dicom,
+            watchers,
+            page,
+            link,
+            app,
+            home,
+            endpoint,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Works until `stop`, then lets open work end, at most 20 seconds or until `kill`.
+    ///
+    /// # Errors
+    /// When the endpoint file cannot be written, or the link cannot be configured.
+    pub async fn run(self, stop: CancellationToken, kill: CancellationToken) -> anyhow::Result<()> {
+        let tasks = TaskTracker::new();
+        let text = serde_json::to_vec_pretty(&self.endpoint)?;
+        self.home.write(&self.home.endpoint_file(), &text)?;
+        tracing::info!(clinic = %self.device.clinic(), page = %self.endpoint.page, dicom = ?self.endpoint.dicom, "agent ready");
+        if let Some(dicom) = self.dicom {
+            tasks.spawn(dicom.run(stop.clone(), kill.clone()));
+        }
+        for watcher in self.watchers {
+            tasks.spawn(watcher.run(stop.clone()));
+        }
+        let app = Arc::clone(&self.app).router();
+        let until = stop.clone();
+        tasks.spawn(async move {
+            let served =
+                axum::serve(self.page, app).with_graceful_shutdown(async move { until.cancelled().await });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the local page has ended");
+            }
+        });
+        tasks.spawn(keep_house(self.spool.clone(), self.config.spool.keep_days, stop.clone()));
+        let courier = CourierConfig {
+            tls: Arc::new(self.device.client_config(&[relay_core::link::ALPN])?),
+            gateways: self.config.county.gateways.iter().map(gateway).collect(),
+            software: concat!("relay-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
+            transport: TransportSettings::default(),
+        };
+        let (outbox, rng) = (Arc::new(self.spool.clone()), Box::new(self.rng));
+        let carrying = courier::run(courier, outbox, self.inbox, self.clock, rng, self.link, stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = carrying.await {
+                tracing::error!(error = %crate::spool::chain(&error), "the courier cannot work; studies stay safe here");
+            }
+        });
+        stop.cancelled().await;
+        tracing::info!("stopping");
+        tasks.close();
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = kill.cancelled() => tracing::warn!("stopped at once"),
+            () = tokio::time::sleep(GRACE) => tracing::warn!("open work was cut off"),
+        }
+        kill.cancel();
+        self.spool.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+fn gateway(configured: &crate::config::Gateway) -> courier::Gateway {
+    let name = configured.name.clone();
+    courier::Gateway { server_name: name.clone(), name, address: configured.address.clone() }
+}
+
+/// An address that a browser on this machine reaches.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
+}
+
+/// Background work: idempotent, and nothing is lost when it does not run for an hour.
+async fn keep_house(spool: Spool, keep_days: u32, stop: CancellationToken) {
+    let mut quiet = tokio::time::interval(QUIET_LOOK);
+    let mut room = tokio::time::interval(RETENTION_LOOK);
+    for timer in [&mut quiet, &mut room] {
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    }
+    loop {
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = quiet.tick() => spool.complete_quiet().await.map(drop),
+            _ = room.tick() => make_room(&spool, keep_days).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(error = %crate::spool::chain(&error), "background work failed; it is tried again");
+        }
+    }
+}
+
+async fn make_room(spool: &Spool, keep_days: u32) -> Result<(), crate::spool::SpoolError> {
+    spool.drop_delivered_coded_forms().await?;
+    spool.evict_delivered(keep_days).await?;
+    Ok(())
+}
