@@ -20,6 +20,8 @@ pub struct Gateway {
 
 /// One attempt must succeed or fail within this time: two round trips over a satellite, with one lost packet.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(5);
+/// One round of attempts, so that a standby is asked soon.
+const ROUND_DEADLINE: Duration = Duration::from_secs(5);
 /// Attempts that run side by side, one started each second while something waits: after an outage the first packet of
 /// a fresh attempt arrives at once, while an old attempt's next retransmission is seconds away.
 const ATTEMPTS_AT_ONCE: u32 = 4;
@@ -66,6 +68,20 @@ impl Dialer {
         if targets.is_empty() {
             return Err(Ending::new(format!("{}: the name has no address", gateway.address)));
         }
+        let round = self.round(gateway, &targets, patient, rng);
+        match tokio::time::timeout(ROUND_DEADLINE, round).await {
+            Ok(reached) => reached,
+            Err(_) => Err(ending_of(&quinn::ConnectionError::TimedOut)),
+        }
+    }
+
+    async fn round(
+        &mut self,
+        gateway: &Gateway,
+        targets: &[SocketAddr],
+        patient: bool,
+        rng: &mut (dyn rand::RngCore + Send),
+    ) -> Result<quinn::Connection, Ending> {
         let mut attempts = JoinSet::new();
         let mut last = Ending::new("not tried");
         let starts = if patient { ATTEMPTS_AT_ONCE } else { 1 };

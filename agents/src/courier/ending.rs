@@ -45,7 +45,7 @@ pub(super) fn ending_of(error: &ConnectionError) -> Ending {
         ConnectionError::ApplicationClosed(close) => {
             let words = String::from_utf8_lossy(&close.reason).into_owned();
             match link::code_of_close(close.error_code.into_inner()) {
-                Some(code) => Ending::refused(Refusal::new(code, "link", words)),
+                Some(code) => Ending::refused(Refusal::new(code, subject_of(code), words)),
                 None => Ending::new(format!("the gateway closed the connection: {words}")),
             }
         }
@@ -54,6 +54,17 @@ pub(super) fn ending_of(error: &ConnectionError) -> Ending {
         }
         ConnectionError::Reset => Ending::new("the gateway has restarted"),
         other => Ending::new(other.to_string()),
+    }
+}
+
+/// What a gateway's close code is about.
+const fn subject_of(code: Code) -> &'static str {
+    match code {
+        Code::CertificateUnknownCa
+        | Code::CertificateExpired
+        | Code::CertificateRevoked
+        | Code::CertificateNoClinic => "certificate of this agent",
+        _ => "link",
     }
 }
 

@@ -34,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 pub use dial::Gateway;
 pub use transport::{TransportError, TransportSettings};
 
-/// Failures of the first gateway in a row before the next is tried.
-const FAILURES_BEFORE_STANDBY: u32 = 3;
+/// Rounds of attempts at the first gateway that fail in a row before the next is tried: about twelve seconds.
+const FAILURES_BEFORE_STANDBY: u32 = 2;
 /// How often the first gateway is tried while another one serves.
 const RETURN_INTERVAL: Duration = Duration::from_secs(30);
 /// Pause between rounds of attempts while something waits: with the attempts' own second, at least one a second.

@@ -84,6 +84,11 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
+    /// Waits until every connection is over and forgotten, so that the port is free once the listener is dropped.
+    pub async fn drained(&self) {
+        self.endpoint.wait_idle().await;
+    }
+
     /// New connections get this TLS configuration (new CRL, renewed certificate); live ones stay as they are.
     ///
     /// # Errors

@@ -1,0 +1,478 @@
+//! Courier and listener over real sockets on loopback, with the county's own certificates and in-memory stores.
+
+use relay_agent::courier::ports::LinkState;
+use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
+use relay_certs::testing::TestCounty;
+use relay_certs::trust::{TlsIdentity, agent_client_config, gateway_server_config};
+use relay_core::clock::{Clock as _, SystemClock, UtcMs};
+use relay_core::codes::Code;
+use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::letter::LetterKind;
+use relay_core::limits::MAX_FRAME_BYTES;
+use relay_core::link::frame::{Frame, FrameReader, Hello};
+use relay_core::link::{ALPN, close_code, code_of_close};
+use relay_core::study::{Class, Encoding};
+use relay_gateway::link::{LinkConfig, LinkHandle, LinkListener, Revoked};
+use relay_tests::sim::clinic::{Clinic, noise};
+use relay_tests::sim::county::County;
+use relay_tests::sim::ports::{ClinicPorts, CountyPorts, OpenDoor};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Seconds within which things on loopback must have happened, on a busy machine.
+const SOON: u64 = 30;
+const CLINIC: &str = "shilipu-01";
+
+fn clinic_id() -> ClinicId {
+    ClinicId::parse(CLINIC).unwrap()
+}
+
+struct Lab {
+    _dir: tempfile::TempDir,
+    pki: TestCounty,
+    gateway: TlsIdentity,
+    county: CountyPorts,
+    revoked: watch::Sender<Revoked>,
+}
+
+struct RunningGateway {
+    address: SocketAddr,
+    handle: LinkHandle,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl RunningGateway {
+    /// As after a power cut: no goodbye. The port is free afterwards.
+    async fn crash(self) -> u16 {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+        free_port(self.address, self.handle).await
+    }
+
+    async fn shut_down(self) -> u16 {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        free_port(self.address, self.handle).await
+    }
+}
+
+async fn free_port(address: SocketAddr, handle: LinkHandle) -> u16 {
+    tokio::time::timeout(Duration::from_secs(SOON), handle.drained()).await.unwrap();
+    drop(handle);
+    // The task that owns the socket sees that nobody needs it any more.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    address.port()
+}
+
+struct RunningAgent {
+    state: watch::Receiver<LinkState>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Lab {
+    fn new(seed: u64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut pki = TestCounty::new(&dir.path().join("ca"), seed, SystemClock.now());
+        let gateway = pki.gateway();
+        let revoked = watch::Sender::new(Revoked::default());
+        Self { _dir: dir, pki, gateway, county: CountyPorts::new(County::default()), revoked }
+    }
+
+    fn server_tls(&self) -> Arc<rustls::ServerConfig> {
+        let (ca, crl) = (self.pki.ca(), self.pki.crl());
+        Arc::new(gateway_server_config(&self.gateway, ca, &crl, &[ALPN]).unwrap())
+    }
+
+    /// Starts the gateway.
+    fn start_gateway(&self, port: u16) -> RunningGateway {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut config = LinkConfig::new(address, self.server_tls());
+        config.heartbeat_ms = 500;
+        let listener = LinkListener::bind(
+            config,
+            Arc::new(self.county.clone()),
+            Arc::new(OpenDoor),
+            Arc::new(SystemClock),
+            self.revoked.subscribe(),
+        )
+        .unwrap();
+        let (address, handle, stop) =
+            (listener.local_addr().unwrap(), listener.handle(), CancellationToken::new());
+        let task = tokio::spawn(listener.run(stop.clone()));
+        RunningGateway { address, handle, stop, task }
+    }
+
+    fn agent_tls(&mut self) -> Arc<rustls::ClientConfig> {
+        let identity = self.pki.agent(CLINIC);
+        self.tls_of(&identity)
+    }
+
+    fn tls_of(&self, identity: &TlsIdentity) -> Arc<rustls::ClientConfig> {
+        Arc::new(agent_client_config(identity, self.pki.ca(), None, &[ALPN]).unwrap())
+    }
+}
+
+fn start_agent(
+    tls: Arc<rustls::ClientConfig>,
+    gateways: &[SocketAddr],
+    clinic: &ClinicPorts,
+) -> RunningAgent {
+    use rand::SeedableRng as _;
+    let gateways = gateways
+        .iter()
+        .enumerate()
+        .map(|(n, address)| Gateway {
+            name: format!("gateway {n}"),
+            address: address.to_string(),
+            server_name: "localhost".into(),
+        })
+        .collect();
+    let transport =
+        TransportSettings { idle_timeout: Duration::from_secs(5), ..TransportSettings::default() };
+    let config = CourierConfig { tls, gateways, software: "relay-agent test".into(), transport };
+    let (sender, state) = watch::channel(courier::initial_state());
+    let stop = CancellationToken::new();
+    let (outbox, inbox) = (Arc::new(clinic.clone()), Arc::new(clinic.clone()));
+    let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));
+    let running = courier::run(config, outbox, inbox, Arc::new(SystemClock), rng, sender, stop.clone());
+    let task = tokio::spawn(async move { running.await.unwrap() });
+    RunningAgent { state, stop, task }
+}
+
+async fn until(
+    state: &mut watch::Receiver<LinkState>,
+    what: &str,
+    is_so: impl FnMut(&LinkState) -> bool,
+) -> LinkState {
+    let found = tokio::time::timeout(Duration::from_secs(SOON), state.wait_for(is_so)).await;
+    let found = found.map(|found| found.unwrap().clone());
+    found.unwrap_or_else(|_| panic!("not within {SOON} s: {what}; the state is {:?}", *state.borrow()))
+}
+
+async fn until_refused(agent: &mut RunningAgent, code: Code) -> (String, String) {
+    let is_so = |s: &LinkState| matches!(s, LinkState::Down { refusal: Some(r), .. } if r.code == code);
+    match until(&mut agent.state, code.name(), is_so).await {
+        LinkState::Down { reason, refusal: Some(refusal), .. } => (reason, refusal.field),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn stop(agent: RunningAgent) {
+    agent.stop.cancel();
+    agent.task.await.unwrap();
+}
+
+fn study(clinic: &mut Clinic, uid: &str, class: Class, objects: &[(Vec<u8>, Encoding)]) -> StudyUid {
+    clinic.add_study(uid, class, objects, UtcMs(1_000))
+}
+
+fn county_has(county: &County, uid: &StudyUid, plain: &[u8]) -> bool {
+    let place = (clinic_id(), uid.clone(), ObjectHash::of(plain));
+    county.objects.get(&place).is_some_and(|stored| stored == plain)
+}
+
+#[tokio::test]
+async fn studies_letters_and_notes_cross_and_are_receipted() {
+    let mut lab = Lab::new(1);
+    let gateway = lab.start_gateway(0);
+    let (film, ecg, text) = (noise(1, 3_000_000), noise(2, 120_000), b"many same bytes ".repeat(10_000));
+    let mut clinic = Clinic::default();
+    let objects = [(film.clone(), Encoding::Identity), (text.clone(), Encoding::Zstd)];
+    let xray = study(&mut clinic, "1.2.1", Class::Routine, &objects);
+    let chest_pain = study(&mut clinic, "1.2.2", Class::Green, &[(ecg.clone(), Encoding::Identity)]);
+    clinic.add_note("note-1");
+    let clinic = ClinicPorts::new(clinic);
+    let letter = noise(3, 700_000);
+    lab.county.with_letters(|c| c.write_letter(&clinic_id(), "r-1", LetterKind::Report, &letter, UtcMs(1)));
+    let mut agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+
+    clinic.until(SOON, "everything is receipted", |c| c.is_idle() && c.letters.len() == 1).await;
+    lab.county
+        .until(SOON, "the letter is receipted", |c| c.letters.values().all(|l| l.receipted.is_some()))
+        .await;
+    lab.county.with_letters(|c| {
+        c.write_letter(&clinic_id(), "k-1", LetterKind::CriticalNotice, b"{}", UtcMs(2));
+    });
+    clinic.until(SOON, "a later letter comes at once", |c| c.letters.len() == 2).await;
+    lab.county.with(|county| {
+        assert!(county_has(county, &xray, &film) && county_has(county, &xray, &text));
+        assert!(county_has(county, &chest_pain, &ecg));
+        assert_eq!(county.notes.len(), 1);
+        assert!(county.online.contains(&clinic_id()));
+        assert!(county.commits.values().all(|n| *n == 1));
+        assert_eq!(county.order[0].1, chest_pain, "the chest pain was durable first");
+    });
+    clinic.with(|c| assert_eq!(c.letters.values().map(|(_, body, _)| body.len()).max(), Some(letter.len())));
+    let up = until(
+        &mut agent.state,
+        "measured",
+        |s| matches!(s, LinkState::Up { wire_bytes_sent, .. } if *wire_bytes_sent > 3_000_000),
+    )
+    .await;
+    let LinkState::Up { gateway: name, duty_phone, clock_offset_ms, rtt_us, .. } = up else { panic!() };
+    assert_eq!((name.as_str(), duty_phone.as_deref()), ("gateway 0", Some("0555-120")));
+    assert!(clock_offset_ms.abs() < 1_000 && rtt_us > 0, "{clock_offset_ms} ms, {rtt_us} µs");
+    stop(agent).await;
+    lab.county.until(SOON, "the clinic is seen leaving", |c| c.online.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_crashes_in_the_middle_gets_only_what_it_lacks() {
+    let mut lab = Lab::new(2);
+    let gateway = lab.start_gateway(0);
+    let film = noise(1, 12_000_000);
+    let mut clinic = Clinic::default();
+    let uid = study(&mut clinic, "1.2.1", Class::Routine, &[(film.clone(), Encoding::Identity)]);
+    let clinic = ClinicPorts::new(clinic);
+    lab.county.hold(ObjectHash::of(&film), 5_000_000);
+    let agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    lab.county.until(SOON, "five megabytes are there", |c| c.bytes_taken >= 5_000_000).await;
+
+    let port = gateway.crash().await;
+    lab.county.with(County::crash);
+    lab.county.release();
+    let again = lab.start_gateway(port);
+    clinic.until(SOON, "the rest has come", Clinic::is_idle).await;
+    lab.county.with(|county| {
+        assert!(county_has(county, &uid, &film));
+        let twice = county.bytes_taken - film.len() as u64;
+        assert!(twice < 1_000_000, "{twice} bytes came twice");
+    });
+    stop(agent).await;
+    again.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_restarts_in_the_middle_sends_only_what_is_missing() {
+    let mut lab = Lab::new(3);
+    let gateway = lab.start_gateway(0);
+    let film = noise(1, 12_000_000);
+    let mut clinic = Clinic::default();
+    let uid = study(&mut clinic, "1.2.1", Class::Routine, &[(film.clone(), Encoding::Identity)]);
+    let clinic = ClinicPorts::new(clinic);
+    lab.county.hold(ObjectHash::of(&film), 5_000_000);
+    let tls = lab.agent_tls();
+    let agent = start_agent(Arc::clone(&tls), &[gateway.address], &clinic);
+    lab.county.until(SOON, "five megabytes are there", |c| c.bytes_taken >= 5_000_000).await;
+    agent.task.abort();
+    let _ = agent.task.await;
+    lab.county.release();
+    let agent = start_agent(tls, &[gateway.address], &clinic);
+    clinic.until(SOON, "the rest has come", Clinic::is_idle).await;
+    lab.county.with(|county| {
+        assert!(county_has(county, &uid, &film));
+        // What was in the windows of the old connection is still written by it, or sent again by the new one.
+        let twice = county.bytes_taken - film.len() as u64;
+        assert!(twice < 4_000_000, "{twice} bytes came twice");
+        assert!(county.commits.values().all(|n| *n == 1));
+    });
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn a_chest_pain_passes_a_film_that_is_half_way_and_a_raise_reorders() {
+    let mut lab = Lab::new(4);
+    let gateway = lab.start_gateway(0);
+    let (film, other, ecg) = (noise(1, 12_000_000), noise(2, 6_000_000), noise(3, 120_000));
+    let mut clinic = Clinic::default();
+    study(&mut clinic, "1.2.1", Class::Routine, &[(film.clone(), Encoding::Identity)]);
+    let clinic = ClinicPorts::new(clinic);
+    lab.county.hold(ObjectHash::of(&film), 4_000_000);
+    let agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    lab.county.until(SOON, "the film is half way", |c| c.bytes_taken >= 4_000_000).await;
+
+    let green = clinic.with(|c| study(c, "1.2.2", Class::Green, &[(ecg.clone(), Encoding::Identity)]));
+    lab.county.until(SOON, "the ECG is there", |c| county_has(c, &green, &ecg)).await;
+    let raised = clinic.with(|c| study(c, "1.2.3", Class::Screening, &[(other.clone(), Encoding::Identity)]));
+    clinic.with(|c| c.raise(&raised, Class::Emergency));
+    lab.county.until(SOON, "the raised study passes too", |c| county_has(c, &raised, &other)).await;
+    lab.county.with(|c| assert_eq!(c.manifests[&(clinic_id(), raised.clone())].class, Class::Emergency));
+    lab.county.release();
+    clinic.until(SOON, "the film arrives as well", Clinic::is_idle).await;
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn a_bad_object_or_manifest_is_refused_with_its_code_and_stops_nothing_else() {
+    let mut lab = Lab::new(5);
+    let gateway = lab.start_gateway(0);
+    let (good, bad, twice) = (noise(1, 50_000), noise(2, 50_000), noise(3, 1_000));
+    let mut clinic = Clinic::default();
+    let objects = [(bad.clone(), Encoding::Identity), (good.clone(), Encoding::Identity)];
+    let mixed = study(&mut clinic, "1.2.1", Class::Routine, &objects);
+    clinic.held.get_mut(&ObjectHash::of(&bad)).unwrap().coded[77] ^= 1;
+    let lying = study(&mut clinic, "1.2.2", Class::Routine, &[(twice, Encoding::Identity)]);
+    let manifest = &mut clinic.studies.get_mut(&lying).unwrap().manifest;
+    manifest.objects.push(manifest.objects[0].clone());
+    let clinic = ClinicPorts::new(clinic);
+    let agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    clinic.until(SOON, "everything is answered", Clinic::is_idle).await;
+    clinic.with(|c| {
+        let refusal = &c.studies[&mixed].refused_objects[&ObjectHash::of(&bad)];
+        assert_eq!(refusal.code, Code::RefusedDigest);
+        assert!(c.studies[&mixed].receipted.contains(&ObjectHash::of(&good)));
+        let refusal = c.studies[&lying].refused.as_ref().unwrap();
+        assert_eq!(refusal.code, Code::RefusedManifest);
+        assert!(refusal.reason.contains("named twice"), "{refusal}");
+    });
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn certificates_that_are_wrong_are_refused_with_the_reason_at_the_clinic() {
+    let mut lab = Lab::new(6);
+    let mut foreign = Lab::new(7);
+    let revoked = lab.pki.revoked_agent(CLINIC);
+    let expired = lab.pki.expired_agent(CLINIC);
+    let stranger = foreign.pki.agent(CLINIC);
+    let gateway = lab.start_gateway(0);
+    let clinic = ClinicPorts::new(Clinic::default());
+    let of_agent = "certificate of this agent";
+    let foreign_tls = foreign.tls_of(&stranger);
+    let cases = [
+        (lab.tls_of(&revoked), Code::CertificateRevoked, of_agent),
+        (lab.tls_of(&expired), Code::CertificateExpired, of_agent),
+        (lab.tls_of(&stranger), Code::CertificateUnknownCa, of_agent),
+        (foreign_tls, Code::CertificateUnknownCa, "certificate of the gateway"),
+        (without_certificate(&lab), Code::CertificateUnknownCa, of_agent),
+    ];
+    for (tls, code, field) in cases {
+        let mut agent = start_agent(tls, &[gateway.address], &clinic);
+        let (reason, of) = until_refused(&mut agent, code).await;
+        assert_eq!(of, field, "{reason}");
+        stop(agent).await;
+    }
+    lab.county.with(|county| assert!(county.online.is_empty() && county.manifests.is_empty()));
+}
+
+fn without_certificate(lab: &Lab) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(lab.pki.ca().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Arc::new(config)
+}
+
+#[tokio::test]
+async fn a_revocation_cuts_the_live_connection_and_the_next_one() {
+    let mut lab = Lab::new(8);
+    let gateway = lab.start_gateway(0);
+    let identity = lab.pki.agent(CLINIC);
+    let serial = relay_certs::certificate::PeerIdentity::from_certificate(&identity.chain[0]).unwrap().serial;
+    let clinic = ClinicPorts::new(Clinic::default());
+    let mut agent = start_agent(lab.tls_of(&identity), &[gateway.address], &clinic);
+    until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
+    lab.pki.revoke(&identity.chain[0], relay_certs::authority::RevocationReason::KeyCompromise);
+    gateway.handle.set_tls(&lab.server_tls()).unwrap();
+    lab.revoked.send_replace(Arc::new([serial].into()));
+    let (_, field) = until_refused(&mut agent, Code::CertificateRevoked).await;
+    assert_eq!(field, "certificate of this agent");
+    clinic.with(|c| study(c, "1.2.1", Class::Green, &[(noise(1, 1_000), Encoding::Identity)]));
+    // The next attempt is refused by TLS itself, whose words come from the alert.
+    let by_tls = |s: &LinkState| matches!(s, LinkState::Down { reason, .. } if reason.contains("alert") || reason.contains("crypto"));
+    until(&mut agent.state, "refused by TLS", by_tls).await;
+    lab.county.until(SOON, "the clinic is gone", |c| c.online.is_empty()).await;
+    lab.county.with(|county| assert!(county.manifests.is_empty()));
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn the_standby_serves_when_the_first_gateway_is_away() {
+    let mut lab = Lab::new(9);
+    let nobody = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let standby = lab.start_gateway(0);
+    let film = noise(1, 100_000);
+    let mut clinic = Clinic::default();
+    study(&mut clinic, "1.2.1", Class::Routine, &[(film, Encoding::Identity)]);
+    let clinic = ClinicPorts::new(clinic);
+    let gateways = [nobody.local_addr().unwrap(), standby.address];
+    let mut agent = start_agent(lab.agent_tls(), &gateways, &clinic);
+    // Two rounds of attempts at the first gateway come before.
+    clinic.until(60, "the study is receipted by the standby", Clinic::is_idle).await;
+    let up = until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
+    assert!(matches!(up, LinkState::Up { gateway, .. } if gateway == "gateway 1"));
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_shuts_down_says_so_and_the_agent_comes_back() {
+    let mut lab = Lab::new(10);
+    let gateway = lab.start_gateway(0);
+    let clinic = ClinicPorts::new(Clinic::default());
+    let mut agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
+    let port = gateway.shut_down().await;
+    until_refused(&mut agent, Code::ShuttingDown).await;
+    let again = lab.start_gateway(port);
+    until(&mut agent.state, "up again", |s| matches!(s, LinkState::Up { .. })).await;
+    stop(agent).await;
+    again.shut_down().await;
+}
+
+/// A connection that speaks bytes of its own.
+async fn raw(lab: &mut Lab, address: SocketAddr) -> (quinn::Endpoint, quinn::Connection) {
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(lab.agent_tls()).unwrap();
+    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(tls));
+    let connection = endpoint.connect_with(config, address, "localhost").unwrap().await.unwrap();
+    (endpoint, connection)
+}
+
+async fn closed_with(connection: &quinn::Connection) -> Option<Code> {
+    match tokio::time::timeout(Duration::from_secs(SOON), connection.closed()).await.unwrap() {
+        quinn::ConnectionError::ApplicationClosed(close) => code_of_close(close.error_code.into_inner()),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_of_a_foreign_version_is_told_so() {
+    let mut lab = Lab::new(11);
+    let gateway = lab.start_gateway(0);
+    let (_endpoint, connection) = raw(&mut lab, gateway.address).await;
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let (version_min, version_max) = (200, 201);
+    let hello =
+        Hello { version_min, version_max, capabilities: vec![], software: "new".into(), now: UtcMs(0) };
+    send.write_all(&Frame::Hello(hello).encode().unwrap()).await.unwrap();
+    let mut reader = FrameReader::new(MAX_FRAME_BYTES);
+    let bye = loop {
+        if let Some(frame) = reader.next_frame() {
+            break frame.unwrap();
+        }
+        let chunk = recv.read_chunk(1_000, true).await.unwrap().unwrap();
+        reader.push(&chunk.bytes);
+    };
+    let Frame::Bye(bye) = bye else { panic!("{bye:?}") };
+    let refusal = bye.refusal.unwrap();
+    assert_eq!(refusal.code, Code::VersionUnsupported);
+    assert!(refusal.reason.contains("200 to 201"), "{refusal}");
+    drop(recv);
+    drop(send);
+    assert_eq!(closed_with(&connection).await, Some(Code::VersionUnsupported));
+}
+
+#[tokio::test]
+async fn a_frame_beyond_the_limit_ends_the_connection_before_its_bytes_come() {
+    let mut lab = Lab::new(12);
+    let gateway = lab.start_gateway(0);
+    let (_endpoint, connection) = raw(&mut lab, gateway.address).await;
+    let (mut send, _recv) = connection.open_bi().await.unwrap();
+    let length = u32::try_from(MAX_FRAME_BYTES + 1).unwrap();
+    send.write_all(&length.to_be_bytes()).await.unwrap();
+    assert_eq!(closed_with(&connection).await, Some(Code::FrameTooLarge));
+    assert_eq!(close_code(None), 256);
+}
