@@ -15,7 +15,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let record = ecg(&spec);
     let bytes = if args.next().as_deref() == Some("scp") {
-        scp(&record, &ScpIdentity { patient_id: "SYNTH".into(), acquired: (2026, 1, 2, 8, 30, 0), ..ScpIdentity::default() })?
+        scp(
+            &record,
+            &ScpIdentity {
+                patient_id: "SYNTH".into(),
+                acquired: (2026, 1, 2, 8, 30, 0),
+                ..ScpIdentity::default()
+            },
+        )?
     } else {
         let identity = DicomIdentity {
             study_uid: "2.25.1001".into(),
