@@ -12,6 +12,13 @@ export const zhDesk = {
   'app.sound.on': '急诊提示音：开',
   'app.sound.off': '急诊提示音：关',
 
+  'role.radiographer': '放射技师',
+  'role.reader': '报告医师',
+  'role.reviewer': '审核医师',
+  'role.clinician': '治疗医师',
+  'role.administrator': '系统管理员',
+  'role.security_auditor': '安全审计员',
+  'role.monitor': '监测员',
   'login.title': '登录',
   'login.login': '工号',
   'login.password': '密码',

@@ -6,6 +6,7 @@ import {
 import { Tag } from 'antd';
 import type { ReactNode } from 'react';
 import type { Delivery, Kind, UrgencyClass, WorkRow } from '../api/types';
+import { awaitsAudit } from '../api/rules';
 import { useI18n } from '../i18n';
 import { remaining } from './countdown';
 import { shortTime } from './format';
@@ -25,9 +26,6 @@ export function ClassTag({ urgency }: { urgency: UrgencyClass }) {
   const look = CLASS_LOOK[urgency];
   return <Tag color={look.color} icon={look.icon} variant={urgency === 'routine' ? 'outlined' : 'solid'}>{t(`class.${urgency}`)}</Tag>;
 }
-
-/** The newest signed version waits for its second signature. */
-export const awaitsAudit = (row: WorkRow): boolean => row.state === 'signed' && row.report?.kind === 'preliminary';
 
 const STATE_LOOK: Record<WorkRow['state'] | 'awaitsAudit', { color: string; icon: ReactNode }> = {
   waiting: { color: 'default', icon: <ClockCircleOutlined /> },
