@@ -3,10 +3,13 @@
 //! Pure and usable alone: no files, no clock, no randomness of its own. [`read`] turns bytes into an [`Ecg`];
 //! what the cart measured or claimed is kept in [`model::Device`], apart from everything computed here.
 
+pub mod checks;
 pub mod draw;
 pub mod error;
 pub mod filter;
 pub mod format;
+pub mod hints;
+pub mod json;
 pub mod lead;
 pub mod limits;
 pub mod measure;

@@ -12,6 +12,9 @@ const QUIET_S: f64 = 0.012;
 /// QRS reaches at most this far from its middle, s.
 const QRS_REACH_S: f64 = 0.13;
 
+/// The tangent cuts off the flat tail of T; carts put its end this much later (median over the carts' files at hand, own calibration).
+const T_TAIL_S: f64 = 0.014;
+
 /// Root of the summed squares over leads.
 fn magnitude(leads: &[Vec<f64>]) -> Vec<f64> {
     let n = leads.first().map_or(0, Vec::len);
@@ -161,8 +164,10 @@ fn t_end(leads: &[&super::Channel], off: usize, on: usize, rr_ms: Option<f64>, r
     let mut ends: Vec<f64> =
         found.into_iter().map(|(_, e)| e).filter(|e| *e < n as f64 + 0.05 * rate).collect();
     ends.sort_unstable_by(f64::total_cmp);
-    // the later half: a global T end is that of the latest clear leads
-    ends.get(ends.len() * 3 / 4).copied().or_else(|| ends.last().copied())
+    // a global T end is the latest of the clear leads, unless that one stands alone
+    let middle = *ends.get(ends.len() / 2)?;
+    ends.retain(|e| *e - middle <= 0.04 * rate);
+    ends.last().map(|e| e + T_TAIL_S * rate)
 }
 
 fn p_signal(leads: &[&super::Channel], rate: f64) -> Vec<f64> {

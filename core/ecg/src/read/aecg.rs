@@ -66,6 +66,7 @@ pub fn read(bytes: &[u8]) -> Result<Ecg, ReadError> {
             ecg.median = sequences(*beat, &mut ecg.warnings)?;
         }
     }
+    super::calibration::mark(&mut ecg);
     ecg.acquired = acquired(root, **series);
     annotations(**series, &mut ecg, false);
     for beat in beats {

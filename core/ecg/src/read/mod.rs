@@ -1,6 +1,7 @@
 //! Readers, one module a format, and the one entry point.
 
 pub mod aecg;
+mod calibration;
 pub mod cardiosoft;
 pub mod contec;
 pub mod dicom;

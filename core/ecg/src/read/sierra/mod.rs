@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, ReadError};
 use crate::format::Format;
 use crate::lead::{Filters, Lead, STANDARD_12, Samples};
 use crate::limits::MAX_LEADS;
-use crate::model::{Acquired, DeviceMark, Ecg, NotEcg};
+use crate::model::{Acquired, DeviceMark, Ecg};
 use crate::text;
 
 const MEASUREMENTS: [(&str, &str, &str); 12] = [
@@ -60,7 +60,7 @@ pub fn read(bytes: &[u8]) -> Result<Ecg, ReadError> {
     rhythm(root, &mut ecg)?;
     beats(root, &mut ecg)?;
     measurements(root, &mut ecg);
-    mark_calibration(&mut ecg);
+    super::calibration::mark(&mut ecg);
     Ok(ecg)
 }
 
@@ -247,39 +247,5 @@ fn measurements(root: At<'_>, ecg: &mut Ecg) {
         if let Some(at) = global.and_then(|g| g.number_of(element)) {
             ecg.device.marks.push(DeviceMark { what: what.into(), at_s: at / 1000.0, on_median: false });
         }
-    }
-}
-
-/// Second 10 to 11: a pulse of 1 mV and zeros around it in every lead.
-fn mark_calibration(ecg: &mut Ecg) {
-    /// ECG proper in an 11 s record, s.
-    const ECG_S: f64 = 10.0;
-    let full = ecg.duration_s();
-    if (full - 11.0).abs() > 0.01 {
-        return;
-    }
-    let is_pulse = |lead: &Lead| {
-        let from = (ECG_S * lead.rate_hz) as usize;
-        let tail: Vec<f64> = (from..lead.len()).filter_map(|i| lead.uv(i)).collect();
-        let quiet = tail.iter().filter(|v| v.abs() < 1e-9).count();
-        let high = tail.iter().filter(|v| (**v - 1000.0).abs() <= 20.0).count();
-        // zeros after (and, in some files, before) a 200 ms pulse
-        quiet + high >= tail.len() * 9 / 10 && quiet > 0 || quiet == tail.len()
-    };
-    if ecg.rhythm.iter().all(is_pulse) {
-        ecg.not_ecg.push(NotEcg {
-            start_s: ECG_S,
-            end_s: full,
-            what: "calibration pulse".into(),
-            lead: None,
-        });
-    } else if ecg.rhythm.iter().any(is_pulse) {
-        ecg.not_ecg.push(NotEcg {
-            start_s: ECG_S,
-            end_s: full,
-            what: "calibration pulse".into(),
-            lead: None,
-        });
-        ecg.warnings.push("the 11th second holds a calibration pulse in some leads: left out in all".into());
     }
 }
