@@ -52,7 +52,8 @@ CREATE TABLE object (
     refused_code        INTEGER,
     refused_field       TEXT,
     refused_reason      TEXT,
-    digest_refusals     INTEGER NOT NULL DEFAULT 0
+    digest_refusals     INTEGER NOT NULL DEFAULT 0,
+    evicted_at          INTEGER                    -- the bytes left the clinic's archive by policy
 ) STRICT;
 CREATE INDEX object_study ON object(study);
 CREATE INDEX object_open ON object(study) WHERE receipted_at IS NULL AND refused_code IS NULL;
@@ -77,14 +78,6 @@ CREATE TABLE reject (
     field               TEXT NOT NULL,
     reason              TEXT NOT NULL,
     UNIQUE (source, file_name, sha256)
-) STRICT;
-
-CREATE TABLE seen_file (
-    path                TEXT PRIMARY KEY,
-    size                INTEGER NOT NULL,
-    mtime_ns            INTEGER NOT NULL,
-    outcome             TEXT NOT NULL,             -- 'stored' or 'rejected': still to be moved away
-    reason              TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE TABLE note (

@@ -139,7 +139,7 @@ impl Watcher {
             Err(refusal) if refusal.code.fault() == Fault::Sender => self.root.join(REJECTED),
             // Our own disk: the file stays where it is and is tried again.
             Err(refusal) => {
-                tracing::error!(file = %path.display(), %refusal, "a file stays in its folder");
+                tracing::error!(folder = %self.root.display(), code = refusal.code.name(), "a file stays in its folder");
                 return false;
             }
         };
@@ -149,7 +149,7 @@ impl Watcher {
         match moved {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                tracing::error!(file = %path.display(), %error, "a file that was taken cannot be moved away");
+                tracing::error!(folder = %self.root.display(), %error, "a file that was taken cannot be moved away");
                 false
             }
             Err(_) => false,
@@ -196,7 +196,7 @@ fn list(root: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
             Err(error) if depth == 0 => return Err(error),
             // A sub-folder that vanished or is closed to us does not stop the others.
             Err(error) => {
-                tracing::debug!(folder = %dir.display(), %error, "sub-folder skipped");
+                tracing::debug!(folder = %root.display(), depth, %error, "a sub-folder was skipped");
                 continue;
             }
         };

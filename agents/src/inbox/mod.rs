@@ -48,6 +48,12 @@ impl Inbox {
                 Refusal::new(Code::RefusedDigest, "body", "length or hash differ from the announcement");
             return Ok(LetterFate::Refused(refusal));
         }
+        if let Some(row) = self.spool.letter(&head.id).await?
+            && row.hash == head.hash
+            && !row.quarantined
+        {
+            return Ok(LetterFate::Stored { at: row.stored_at });
+        }
         // The bytes first: valid or not, they are kept.
         let (body, body_is_kept) = (Arc::new(body), head.kind != LetterKind::StudyStatus);
         if body_is_kept {

@@ -296,12 +296,12 @@ impl Spool {
         self.report_rows(study.map(StudyUid::as_str), None).await
     }
 
-    /// The report version that this letter brought.
+    /// The report version that this letter brought; by the report's own id, its newest version.
     ///
     /// # Errors
     /// [`SpoolError`] of the database.
-    pub async fn report(&self, letter: &str) -> Result<Option<ReportRow>, SpoolError> {
-        Ok(self.report_rows(None, Some(letter)).await?.pop())
+    pub async fn report(&self, id: &str) -> Result<Option<ReportRow>, SpoolError> {
+        Ok(self.report_rows(None, Some(id)).await?.into_iter().max_by_key(|row| row.version))
     }
 
     async fn report_rows(
@@ -311,11 +311,11 @@ impl Spool {
     ) -> Result<Vec<ReportRow>, SpoolError> {
         let rows = sqlx::query(
             "SELECT r.*, EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.version > r.version)
-                AS superseded FROM report r WHERE (?1 IS NULL OR r.study = ?1) AND (?2 IS NULL OR r.letter = ?2)
+                AS superseded FROM report r WHERE (?1 IS NULL OR r.study = ?1) AND (?2 IS NULL OR r.letter = ?2 OR r.report_id = ?2)
              ORDER BY r.verified_at DESC, r.version DESC LIMIT ?3",
         )
         .bind(study)
-        .bind(letter)
+        .bind(id)
         .bind(MAX_REPORTS)
         .fetch_all(&self.0.reader)
         .await

@@ -7,9 +7,9 @@ use relay_core::clock::{MINUTE_MS, UtcMs};
 use sqlx::Row as _;
 
 /// Shortest PIN: four digits can be guessed in an afternoon, six with a lock after five failures cannot.
-pub const MIN_PIN_CHARS: usize = 6;
+const MIN_PIN_CHARS: usize = 6;
 /// Longest PIN: argon2 takes more, people do not.
-pub const MAX_PIN_CHARS: usize = 64;
+const MAX_PIN_CHARS: usize = 64;
 /// Longest name.
 const MAX_NAME_CHARS: usize = 64;
 /// Failures before a lock.
