@@ -38,15 +38,17 @@ export function useStudy(item: number) {
 export function useDesk(item: number, study: Study | undefined) {
   const cache = useQueryClient();
   const [held, setHeld] = useState<Held>();
-  const [lost, setLost] = useState(false);
+  /** Epochs whose end is known: signed or given back here, or refused by the county. */
+  const [finished, setFinished] = useState(0);
+  const [refused, setRefused] = useState(0);
   const row = study?.row;
   const mineEpoch = row?.mine ? row.lease?.epoch : undefined;
 
-  useEffect(() => {
-    if (!study) return;
-    if (mineEpoch !== undefined && held === undefined) setHeld({ epoch: mineEpoch, work: workOf(study) });
-    if (held !== undefined && mineEpoch !== held.epoch) setLost(true);
-  }, [study, mineEpoch, held]);
+  const heldEpoch = held?.epoch;
+  const lost = heldEpoch !== undefined && (refused === heldEpoch || (study !== undefined && mineEpoch !== heldEpoch));
+  if (study && mineEpoch !== undefined && heldEpoch === undefined && mineEpoch > finished) {
+    setHeld({ epoch: mineEpoch, work: workOf(study) });
+  }
 
   const refresh = useCallback(() => cache.invalidateQueries({ queryKey: studyKey(item) }), [cache, item]);
 
@@ -57,31 +59,34 @@ export function useDesk(item: number, study: Study | undefined) {
       queryFn: () => take(api.GET('/api/v1/worklist/{item}/study', { params: { path: { item } } })),
     });
     setHeld((before) => ({ epoch: lease.epoch, work: before?.work ?? workOf(fresh) }));
-    setLost(false);
     return lease;
   }, [cache, item]);
 
-  const release = useCallback(async () => {
-    if (held && !lost) await take(api.POST('/api/v1/worklist/{item}/release', { params: { path: { item } }, body: { epoch: held.epoch } }));
+  const letGo = useCallback(() => {
+    setFinished(heldEpoch ?? 0);
     setHeld(undefined);
-    setLost(false);
-  }, [held, lost, item]);
+  }, [heldEpoch]);
+
+  const release = useCallback(async () => {
+    if (heldEpoch === undefined) return;
+    await take(api.POST('/api/v1/worklist/{item}/release', { params: { path: { item } }, body: { epoch: heldEpoch } }));
+    letGo();
+  }, [heldEpoch, item, letGo]);
 
   /** The work is done: nothing is held any more. */
   const done = useCallback(async () => {
-    setHeld(undefined);
-    setLost(false);
+    letGo();
     await refresh();
     await cache.invalidateQueries({ queryKey: ['worklist'] });
-  }, [cache, refresh]);
+  }, [cache, letGo, refresh]);
 
   /** Takes note of an error that means that the lease is gone. */
   const noticed = useCallback((error: unknown) => {
-    if (isProblem(error, 'LEASE_LOST')) setLost(true);
-  }, []);
+    if (isProblem(error, 'LEASE_LOST')) setRefused(heldEpoch ?? 0);
+  }, [heldEpoch]);
 
   const renewedAt = useRef(0);
-  const epoch = held && !lost ? held.epoch : undefined;
+  const epoch = lost ? undefined : heldEpoch;
   useEffect(() => {
     if (epoch === undefined) return undefined;
     const renew = () => {

@@ -16,10 +16,11 @@ export function remaining(dueAtMs: number, nowMs: number): Remaining {
   return { ms, level, clock: clockText(Math.abs(ms)) };
 }
 
+const two = (n: number): string => String(n).padStart(2, '0');
+
 /** A duration as a clock; a running second counts as not yet over. */
 export function clockText(ms: number): string {
   const seconds = Math.floor(ms / 1000);
-  const two = (n: number) => String(n).padStart(2, '0');
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${two(m)}:${two(s)}`;
 }

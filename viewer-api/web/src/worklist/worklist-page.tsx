@@ -1,6 +1,6 @@
 import { DisconnectOutlined, ForwardOutlined, SearchOutlined } from '@ant-design/icons';
 import { Alert, Badge, Button, Empty, Input, Menu, Segmented, Table } from 'antd';
-import { type KeyboardEvent, useMemo, useRef, useState } from 'react';
+import { type KeyboardEvent, useMemo, useState } from 'react';
 import { problemText } from '../api/problem';
 import { useSession } from '../api/session';
 import type { Kind, WorkRow } from '../api/types';
@@ -26,18 +26,16 @@ export function WorklistPage() {
   const open = useRows('open');
   const answer = useRows(filter);
   const claim = useClaim();
-  const [held, setHeld] = useState(false);
-  const shown = useRef<ShownRow[]>([]);
+  const [held, setHeld] = useState<{ view: string; rows: ShownRow[] }>();
 
   const fresh = useMemo(
     () => (me ? (answer.data?.items ?? NOTHING).filter((row) => belongs(filter, row, me) && matches(row, text, kind)) : NOTHING),
     [answer.data, filter, kind, me, text],
   );
   const view = `${filter}/${kind ?? ''}/${text}`;
-  const lastView = useRef(view);
-  const kept = held && lastView.current === view ? keepOrder(shown.current, fresh) : { rows: inOrder(fresh), waiting: 0 };
-  shown.current = kept.rows;
-  lastView.current = view;
+  const kept = held?.view === view ? keepOrder(held.rows, fresh) : { rows: inOrder(fresh), waiting: 0 };
+  const hold = () => held?.view === view || setHeld({ view, rows: kept.rows });
+  const letGo = () => setHeld(undefined);
 
   const counts = useMemo(() => {
     const rows = open.data?.items ?? NOTHING;
@@ -99,16 +97,13 @@ export function WorklistPage() {
               <Button type="primary" icon={<ForwardOutlined />} disabled={!online} onClick={() => void claim.next(kind)}>{t('list.next')} (N)</Button>
             )}
             {kept.waiting > 0 && (
-              <Button size="small" color="orange" variant="solid" onClick={() => setHeld(false)}>{t('list.newRows', { n: kept.waiting })}</Button>
+              <Button size="small" color="orange" variant="solid" onClick={letGo}>{t('list.newRows', { n: kept.waiting })}</Button>
             )}
             <span className="fill" />
             <span className="dim" aria-live="polite">{live === 'live' ? t('list.live', { at }) : live === 'connecting' ? t('list.connecting') : ''}</span>
           </div>
           {answer.isError && <Alert type="error" showIcon title={problemText(answer.error, t, language)} />}
-          <div
-            onMouseEnter={() => setHeld(true)} onMouseLeave={() => setHeld(false)}
-            onFocus={() => setHeld(true)} onBlur={() => setHeld(false)}
-          >
+          <div onMouseEnter={hold} onMouseLeave={letGo} onFocus={hold} onBlur={letGo}>
             <Table<ShownRow>
               size="small" pagination={false} rowKey={({ row }) => row.id} tableLayout="fixed"
               dataSource={kept.rows} columns={columns(t, filter === 'done' || filter === 'mine')}

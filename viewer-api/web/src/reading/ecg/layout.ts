@@ -57,8 +57,8 @@ export const STANDARD_LEADS: readonly string[] = LEADS['12x1'].map(([lead]) => l
  * rows of their own in 12×1.
  */
 export function layoutOf(paper: Paper, durationS: number, available: readonly string[]): EcgLayout {
-  const rows = LEADS[paper.layout].map((row) => [...row]);
-  if (paper.layout === '12x1') rows.push(...available.filter((lead) => !STANDARD_LEADS.includes(lead)).map((lead) => [lead]));
+  const more = paper.layout === '12x1' ? available.filter((lead) => !STANDARD_LEADS.includes(lead)) : [];
+  const rows = [...LEADS[paper.layout], ...more.map((lead) => [lead])];
   const rowHeight = ROW_MM[paper.layout] * Math.max(1, paper.gain / 10);
   const left = MARGIN + PULSE_S * paper.speed + PULSE_ROOM;
   const columnCount = rows[0]!.length;

@@ -17,7 +17,7 @@ export function History({ study }: { study: Study }) {
   return (
     <div className="history">
       {study.critical.map((notice) => <Notice key={`${notice.code}/${notice.raised_at_ms}`} notice={notice} />)}
-      {study.versions.toReversed().map((version) => <Version key={version.version} version={version} stale={version.revision !== study.revision} />)}
+      {[...study.versions].reverse().map((version) => <Version key={version.version} version={version} stale={version.revision !== study.revision} />)}
     </div>
   );
 }

@@ -178,9 +178,11 @@ export function groupsFor(kind: string, item: string): readonly TemplateGroup[] 
   return /胸|肺|心|CHEST|THORAX/i.test(item) ? [CHEST, BONE] : [BONE, CHEST];
 }
 
+const join = (old: string, add: string | undefined): string =>
+  !add || old.includes(add) ? old : old.trim() ? `${old.trimEnd()}\n${add}` : add;
+
 /** A template over the words so far: empty fields are filled, written ones are added to, choices are set. */
 export function applied(before: DraftText, template: Partial<DraftText>): DraftText {
-  const join = (old: string, add: string | undefined) => (!add || old.includes(add) ? old : old.trim() ? `${old.trimEnd()}\n${add}` : add);
   return {
     findings: join(before.findings, template.findings),
     impression: join(before.impression, template.impression),

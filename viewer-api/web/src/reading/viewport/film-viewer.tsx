@@ -17,6 +17,8 @@ function isDiagnostic(): boolean {
 }
 
 const keyOf = (film: Film): string => `${film.object.hash}/${film.frame}`;
+/** A film keeps its pane: hung twice it is shown twice. */
+const paneKey = (film: Film, pane: number): string => `${pane}/${keyOf(film)}`;
 /** Frontal left, lateral right, as films are hung; else as they came. */
 const LATERAL = /^(LL|RL|LAT|LLO|RLO)/;
 export const hung = (films: readonly Film[]): Film[] =>
@@ -69,7 +71,7 @@ export function FilmViewer({ films, beside }: Props) {
       <div className="films">
         {panes.map((film, i) => (
           <FilmPane
-            key={`${i}/${keyOf(film)}`} film={film} tool={tool} active={panes.length > 1 && i === active}
+            key={paneKey(film, i)} film={film} tool={tool} active={panes.length > 1 && i === active}
             onActivate={(view) => {
               views.current[i] = view;
               setActive(i);

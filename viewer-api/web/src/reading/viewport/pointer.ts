@@ -10,6 +10,8 @@ const WHEEL_STEP = 1.15;
 
 type Drag = { action: 'window' | 'pan' | 'zoom'; last: Point } | { action: 'length'; mark: Mark; start: Point };
 
+const noMenu = (event: Event): void => event.preventDefault();
+
 /** Mouse on a film: left is the tool, middle pans, right zooms, the wheel zooms at the pointer. */
 export function listen(canvas: HTMLCanvasElement, view: Viewport): () => void {
   let drag: Drag | undefined;
@@ -71,7 +73,6 @@ export function listen(canvas: HTMLCanvasElement, view: Viewport): () => void {
     event.preventDefault();
     view.zoomAt(event.deltaY < 0 ? WHEEL_STEP : 1 / WHEEL_STEP, canvasPoint(event));
   };
-  const noMenu = (event: Event) => event.preventDefault();
 
   canvas.addEventListener('pointerdown', onDown);
   canvas.addEventListener('pointermove', onMove);
