@@ -4,3 +4,4 @@
 pub mod clinic;
 pub mod county;
 pub mod ports;
+pub mod world;
