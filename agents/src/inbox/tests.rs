@@ -7,7 +7,7 @@ use relay_certs::certificate::DoctorRole;
 use relay_certs::signing::verify_note;
 use relay_certs::testing::{TestCounty, test_manifest, test_package};
 use relay_core::clock::{Clock as _, ManualClock};
-use relay_core::durable::{Disk as _, DiskFile as _, RealDisk};
+use relay_core::durable::{Disk as _, RealDisk};
 use relay_core::ids::{ClinicId, StudyUid};
 use relay_core::letter::NoteKind;
 use relay_core::report::ReportKind;

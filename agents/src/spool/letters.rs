@@ -304,14 +304,11 @@ impl Spool {
         Ok(self.report_rows(None, Some(id)).await?.into_iter().max_by_key(|row| row.version))
     }
 
-    async fn report_rows(
-        &self,
-        study: Option<&str>,
-        letter: Option<&str>,
-    ) -> Result<Vec<ReportRow>, SpoolError> {
+    async fn report_rows(&self, study: Option<&str>, id: Option<&str>) -> Result<Vec<ReportRow>, SpoolError> {
         let rows = sqlx::query(
             "SELECT r.*, EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.version > r.version)
-                AS superseded FROM report r WHERE (?1 IS NULL OR r.study = ?1) AND (?2 IS NULL OR r.letter = ?2 OR r.report_id = ?2)
+                AS superseded FROM report r
+             WHERE (?1 IS NULL OR r.study = ?1) AND (?2 IS NULL OR r.letter = ?2 OR r.report_id = ?2)
              ORDER BY r.verified_at DESC, r.version DESC LIMIT ?3",
         )
         .bind(study)
