@@ -320,6 +320,7 @@ CREATE TABLE letter (
   refused_reason TEXT,
   superseded_at INTEGER
 ) STRICT;
+CREATE INDEX letter_study ON letter (study_id, kind, written_at);
 CREATE INDEX letter_pending ON letter (clinic, priority, written_at)
   WHERE received_at IS NULL AND refused_at IS NULL AND superseded_at IS NULL;
 

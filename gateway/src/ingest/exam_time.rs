@@ -4,47 +4,47 @@
 use relay_core::clock::{DAY_MS, MINUTE_MS, SECOND_MS, UtcMs};
 
 /// Further in the future than this is implausible (service level policy: reject T0 > 60 s in the future).
-pub const MAX_FUTURE_MS: i64 = 60 * SECOND_MS;
+pub(super) const MAX_FUTURE_MS: i64 = 60 * SECOND_MS;
 /// An exam longer ago than this, when its first object reaches the agent, was not taken just now: an old study.
-pub const MAX_AGE_MS: i64 = DAY_MS;
+pub(super) const MAX_AGE_MS: i64 = DAY_MS;
 /// Samples of a device before its offset is believed.
-pub const MIN_SAMPLES: i64 = 5;
+pub(super) const MIN_SAMPLES: i64 = 5;
 /// A device that is never nearer than this to the arrival of its own objects has a slow clock (or is read out late,
 /// therefore the result is marked).
-pub const SLOW_DEVICE_MS: i64 = 10 * MINUTE_MS;
+pub(super) const SLOW_DEVICE_MS: i64 = 10 * MINUTE_MS;
 
 /// What is known of the times of one study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub(super) struct Known {
     /// Exam time by the device's clock.
-    pub exam: Option<UtcMs>,
+    pub(super) exam: Option<UtcMs>,
     /// The agent or the file doubts it.
-    pub doubtful: bool,
+    pub(super) doubtful: bool,
     /// First object safe at the agent, by the agent's clock.
-    pub first_object: UtcMs,
+    pub(super) first_object: UtcMs,
     /// County clock minus agent clock.
-    pub clock_offset_ms: i64,
+    pub(super) clock_offset_ms: i64,
     /// Smallest arrival minus exam time of this device, and how often measured.
-    pub device: Option<(i64, i64)>,
+    pub(super) device: Option<(i64, i64)>,
     /// Now, by the county's clock.
-    pub now: UtcMs,
+    pub(super) now: UtcMs,
 }
 
 /// The start of the clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct T0 {
+pub(super) struct T0 {
     /// When, by the county's clock.
-    pub at: UtcMs,
+    pub(super) at: UtcMs,
     /// Do not build a verdict on it alone.
-    pub suspect: bool,
+    pub(super) suspect: bool,
     /// Correction that was applied for the device's clock.
-    pub device_offset_ms: i64,
+    pub(super) device_offset_ms: i64,
 }
 
 impl Known {
     /// Decides.
     #[must_use]
-    pub fn t0(&self) -> T0 {
+    pub(super) fn t0(&self) -> T0 {
         let first = self.first_object.plus_ms(self.clock_offset_ms).min(self.now);
         let assumed = T0 { at: first, suspect: true, device_offset_ms: 0 };
         let Some(exam) = self.exam else { return assumed };

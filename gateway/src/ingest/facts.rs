@@ -88,14 +88,8 @@ pub(super) fn admit(path: &Path, study: &StudyUid) -> Result<ObjectFacts, NotAdm
     }
 }
 
-#[cfg(feature = "whole")]
 fn is_ecg(head: &[u8]) -> bool {
     relay_ecg::sniff(head, None).is_some()
-}
-
-#[cfg(not(feature = "whole"))]
-const fn is_ecg(_head: &[u8]) -> bool {
-    true
 }
 
 fn is_picture(head: &[u8]) -> bool {

@@ -6,6 +6,7 @@
 
 mod exam_time;
 mod facts;
+mod manifest;
 mod open;
 mod ranges;
 mod record;
@@ -14,7 +15,8 @@ mod settle;
 mod timing;
 mod writer;
 
-pub use record::ensure_clinic;
+pub use manifest::ensure_clinic;
+pub(crate) use open::partial_name;
 pub(crate) use settle::settle_with;
 pub use settle::{ATTENTION_LATE_OBJECTS, settle};
 
@@ -24,6 +26,7 @@ use open::OpenPartials;
 use relay_core::clock::{Clock, UtcMs};
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::sla::SlaPolicy;
 use relay_core::study::{Manifest, ManifestError, ManifestObject};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +58,7 @@ impl Default for Room {
 struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
+    policy: Arc<SlaPolicy>,
     room: Room,
     open: OpenPartials,
 }
@@ -92,8 +96,8 @@ fn unlawful(error: &ManifestError) -> Refusal {
 impl Ingest {
     /// Ingest into `store`.
     #[must_use]
-    pub fn new(store: Store, clock: Arc<dyn Clock>, room: Room) -> Self {
-        Self(Arc::new(Inner { store, clock, room, open: OpenPartials::default() }))
+    pub fn new(store: Store, clock: Arc<dyn Clock>, policy: Arc<SlaPolicy>, room: Room) -> Self {
+        Self(Arc::new(Inner { store, clock, policy, room, open: OpenPartials::default() }))
     }
 
     /// Records a manifest and says, object by object and in its order, what is here and what is missing. Idempotent.
@@ -108,11 +112,13 @@ impl Ingest {
     ) -> Result<Vec<ObjectState>, Refusal> {
         manifest.check().map_err(|e| unlawful(&e))?;
         self.room_for(0)?;
-        let (owned_clinic, owned) = (clinic.clone(), manifest.clone());
+        let (owned_clinic, owned, policy) = (clinic.clone(), manifest.clone(), Arc::clone(&self.0.policy));
         let id = self
             .0
             .store
-            .write(move |tx| Box::pin(async move { record::manifest(tx, &owned_clinic, &owned, now).await }))
+            .write(move |tx| {
+                Box::pin(async move { manifest::record(tx, &policy, &owned_clinic, &owned, now).await })
+            })
             .await?;
         let mut reader = self.0.store.read().await?;
         let stored = stored(&mut reader, id).await?;
@@ -248,6 +254,8 @@ async fn announced(
     })
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

@@ -38,12 +38,13 @@ pub(super) struct OpenPartials(std::sync::Mutex<BTreeMap<Key, Shared>>);
 
 /// File name of a partial: from clinic and coded hash, never from a peer's text.
 pub(super) fn name_of(clinic: &ClinicId, object: &ManifestObject) -> String {
+    partial_name(clinic.as_str(), &object.coded.hash.0)
+}
+
+/// File name of the partial that a row names.
+pub(crate) fn partial_name(clinic: &str, coded_hash: &[u8]) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(b"relay partial v1\0")
-        .update(clinic.as_str().as_bytes())
-        .update(b"\0")
-        .update(&object.coded.hash.0);
+    hasher.update(b"relay partial v1\0").update(clinic.as_bytes()).update(b"\0").update(coded_hash);
     hasher.finalize().to_hex().to_string()
 }
 

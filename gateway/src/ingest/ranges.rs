@@ -5,11 +5,11 @@ use std::ops::Range;
 /// A set of byte positions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct Ranges(Vec<(u64, u64)>);
+pub(super) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
     /// Adds `range`; empty ranges change nothing.
-    pub fn insert(&mut self, range: Range<u64>) {
+    pub(super) fn insert(&mut self, range: Range<u64>) {
         if range.is_empty() {
             return;
         }
@@ -27,7 +27,7 @@ impl Ranges {
 
     /// What of `0..length` is not in the set.
     #[must_use]
-    pub fn missing(&self, length: u64) -> Vec<Range<u64>> {
+    pub(super) fn missing(&self, length: u64) -> Vec<Range<u64>> {
         let mut gaps = Vec::new();
         let mut at = 0;
         for &(from, to) in &self.0 {
@@ -44,21 +44,15 @@ impl Ranges {
 
     /// True when `0..length` is in the set.
     #[must_use]
-    pub fn covers(&self, length: u64) -> bool {
+    pub(super) fn covers(&self, length: u64) -> bool {
         self.missing(length).is_empty()
     }
 
     /// The set without everything at and beyond `length`: what a shorter file can still hold.
     #[must_use]
-    pub fn cut(&self, length: u64) -> Self {
+    pub(super) fn cut(&self, length: u64) -> Self {
         let kept = self.0.iter().filter(|(from, _)| *from < length).map(|&(from, to)| (from, to.min(length)));
         Self(kept.collect())
-    }
-
-    /// True when nothing is in the set.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -86,6 +80,6 @@ mod tests {
     #[test]
     fn a_shorter_file_holds_less() {
         assert_eq!(of(&[0..7, 10..30]).cut(12), of(&[0..7, 10..12]));
-        assert!(of(&[10..30]).cut(10).is_empty());
+        assert_eq!(of(&[10..30]).cut(10), Ranges::default());
     }
 }

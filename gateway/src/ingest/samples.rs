@@ -8,6 +8,7 @@ use relay_core::clock::{ManualClock, UtcMs};
 use relay_core::codes::Refusal;
 use relay_core::durable::FaultyDisk;
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::sla::SlaPolicy;
 use relay_core::study::{
     Class, CodedForm, Completeness, Encoding, Kind, Manifest, ManifestObject, ObjectKind, StudyContext,
 };
@@ -166,13 +167,25 @@ pub(crate) struct Lab {
 /// Nothing is kept free in tests: their disks are told when to be full.
 pub(crate) const ROOM: Room = Room { free_floor_bytes: 0, quarantine_bytes: 1 << 20 };
 
+pub(crate) fn policy() -> Arc<SlaPolicy> {
+    Arc::new(SlaPolicy::from_toml(relay_core::sla::DEFAULT_POLICY).unwrap())
+}
+
 async fn open(dir: &Path, disk: &FaultyDisk, clock: &Arc<ManualClock>) -> (Store, Ingest) {
     let store = Store::open(dir, Arc::new(disk.clone())).await.unwrap();
-    let ingest = Ingest::new(store.clone(), Arc::<ManualClock>::clone(clock), ROOM);
+    let ingest = Ingest::new(store.clone(), Arc::<ManualClock>::clone(clock), policy(), ROOM);
     (store, ingest)
 }
 
 impl Lab {
+    /// A county over an existing home.
+    pub(crate) async fn at(home: &Path) -> Self {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let clock = Arc::new(ManualClock::at(NOW));
+        let (store, ingest) = open(home, &disk, &clock).await;
+        Self { dir, disk, clock, store, ingest }
+    }
+
     pub(crate) async fn new() -> Self {
         let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
         let clock = Arc::new(ManualClock::at(NOW));

@@ -1,9 +1,11 @@
 //! After every change of a study's objects, class or completeness: counts, revision, completeness, and the work item.
 //! A pure function of what is stored, run inside the transaction that changed it; running it again changes nothing.
 
+use crate::sla;
 use crate::store::{Columns, NewEvent, StoreError, event, one_row, signed};
 use relay_core::clock::UtcMs;
 use relay_core::ids::{ClinicId, ObjectHash};
+use relay_core::sla::SlaPolicy;
 use relay_core::study::{Class, Completeness, Kind, StudyRevision};
 use relay_core::work_item::State;
 use serde_json::json;
@@ -37,13 +39,19 @@ struct Counts {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn settle(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
-    settle_with(tx, id, false, now).await
+pub async fn settle(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    id: i64,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    settle_with(tx, policy, id, false, now).await
 }
 
 /// As [`settle`]; `overdue` queues a study whose manifest is complete although objects are still missing.
 pub(crate) async fn settle_with(
     tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
     id: i64,
     overdue: bool,
     now: UtcMs,
@@ -55,7 +63,7 @@ pub(crate) async fn settle_with(
     let newly_complete = complete && (!study.completed || revised);
     update(tx, &study, &counts, revised, newly_complete, now).await?;
     if revised {
-        let kind = if study.arrived { "study.revised" } else { "study.arrived" };
+        let kind = if study.arrived { "study.revised" } else { sla::kinds::ARRIVED };
         tell(tx, &study, &counts, kind, None, now).await?;
     }
     if newly_complete {
@@ -63,7 +71,8 @@ pub(crate) async fn settle_with(
     }
     let due =
         study.class.is_urgent() || complete || (overdue && study.completeness == Completeness::Complete);
-    work_item(tx, &study, &counts, revised, due, now).await
+    work_item(tx, &study, &counts, revised, due, now).await?;
+    sla::refresh(tx, policy, id).await
 }
 
 async fn read(tx: &mut SqliteConnection, id: i64) -> Result<Study, StoreError> {
@@ -231,7 +240,7 @@ async fn work_item(
                 .await
                 .map_err(StoreError::database("queue a work item again"))?;
             one_row(&done, "work_item", item)?;
-            "work.retaken"
+            sla::kinds::RETAKEN
         }
     };
     tell(tx, study, counts, kind, Some(item), now).await

@@ -363,3 +363,23 @@ async fn a_later_file_of_another_patient_is_flagged_and_does_not_rename_the_stud
     assert_eq!(lab.text("SELECT name FROM person").await, "王^小明");
     assert!(lab.events().await.contains(&"study.identity_conflict".to_owned()));
 }
+
+#[tokio::test]
+async fn a_retaken_study_takes_the_place_of_the_one_that_was_sent_back() {
+    let lab = Lab::new().await;
+    let bytes = film(1);
+    lab.deliver("a", &manifest(Class::Routine, vec![plain(&bytes)]), &[&bytes]).await;
+    lab.execute("UPDATE work_item SET state = 'retake_requested'").await;
+    let again = Film { study: "1.2.826.0.1.3680043.10.1.2", sop: 2, ..Film::default() }.bytes();
+    let context = StudyContext { retake_of: Some(study(STUDY)), ..StudyContext::default() };
+    let offer = Manifest {
+        study: study("1.2.826.0.1.3680043.10.1.2"),
+        context,
+        ..manifest(Class::Routine, vec![plain(&again)])
+    };
+    lab.deliver("a", &offer, &[&again]).await;
+    assert_eq!(
+        lab.text("SELECT group_concat(state, ' ') FROM (SELECT state FROM work_item ORDER BY id)").await,
+        "withdrawn waiting"
+    );
+}

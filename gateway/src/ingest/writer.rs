@@ -143,9 +143,9 @@ impl PartialWriter {
             facts,
             now,
         };
-        let store = &self.ingest.0.store;
+        let (store, policy) = (&self.ingest.0.store, Arc::clone(&self.ingest.0.policy));
         store
-            .write(move |tx| Box::pin(async move { record::object(tx, &arrived).await }))
+            .write(move |tx| Box::pin(async move { record::object(tx, &policy, &arrived).await }))
             .await
             .map_err(Refusal::from)
     }
@@ -171,11 +171,21 @@ impl PartialWriter {
     ) -> Result<ObjectReceipt, Refusal> {
         let file = quarantine(&self.ingest, &self.clinic, &self.object).await;
         let (clinic, study, object) = (self.clinic.clone(), self.study.clone(), self.object.clone());
-        let told = refusal.clone();
+        let (told, policy) = (refusal.clone(), Arc::clone(&self.ingest.0.policy));
         let store = &self.ingest.0.store;
         store
             .write(move |tx| {
-                Box::pin(async move { record::refusal(tx, &clinic, &study, &object, &told, file, now).await })
+                Box::pin(async move {
+                    let refused = record::Refused {
+                        policy: &policy,
+                        clinic: &clinic,
+                        study: &study,
+                        object: &object,
+                        refusal: &told,
+                        quarantine: file,
+                    };
+                    record::refusal(tx, refused, now).await
+                })
             })
             .await?;
         tracing::warn!(clinic = %self.clinic, object = %self.object.hash, %refusal, "an object was refused");

@@ -9,7 +9,7 @@ mod receipts;
 mod status;
 
 pub use notes::NoteJudge;
-pub use status::{STATUS_JOB, write_status};
+pub use status::{stale as stale_statuses, write_status};
 
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{ClinicId, LetterId};
 use relay_core::letter::{LetterHead, Note};
+use relay_core::sla::SlaPolicy;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 pub struct Returns {
     store: Store,
     judge: Arc<dyn NoteJudge>,
+    policy: Arc<SlaPolicy>,
 }
 
 impl std::fmt::Debug for Returns {
@@ -36,8 +38,8 @@ impl std::fmt::Debug for Returns {
 impl Returns {
     /// Letters and notes of `store`; `judge` checks device signatures.
     #[must_use]
-    pub fn new(store: Store, judge: Arc<dyn NoteJudge>) -> Self {
-        Self { store, judge }
+    pub const fn new(store: Store, judge: Arc<dyn NoteJudge>, policy: Arc<SlaPolicy>) -> Self {
+        Self { store, judge, policy }
     }
 
     /// Counts up whenever [`Self::pending`] may answer differently for any clinic.
@@ -79,9 +81,9 @@ impl Returns {
         stored_at: UtcMs,
         now: UtcMs,
     ) -> Result<(), Refusal> {
-        let (from, letter) = (clinic.clone(), id.clone());
+        let (from, letter, policy) = (clinic.clone(), id.clone(), Arc::clone(&self.policy));
         self.write(move |tx| {
-            Box::pin(async move { receipts::received(tx, &from, &letter, stored_at, now).await })
+            Box::pin(async move { receipts::received(tx, &policy, &from, &letter, stored_at, now).await })
         })
         .await
     }
@@ -117,10 +119,11 @@ impl Returns {
         let body = self.judge.judge(note, device_certificate, clinic)?;
         let hash = outbox::put(&self.store, note.body.clone()).await?;
         let (from, note, device) = (clinic.clone(), note.clone(), device_certificate.to_vec());
+        let policy = Arc::clone(&self.policy);
         self.write(move |tx| {
             Box::pin(async move {
                 let kept = notes::Kept { clinic: &from, note: &note, body: &body, hash, device: &device };
-                notes::record(tx, kept, now).await
+                notes::record(tx, &policy, kept, now).await
             })
         })
         .await

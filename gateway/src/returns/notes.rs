@@ -1,11 +1,13 @@
 //! Notes: what a person did at the clinic, signed by its device.
 
 use super::receipts::{Letter, find, letter_event};
+use crate::sla;
 use crate::store::{StoreError, event, one_row};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, LetterId, ObjectHash};
 use relay_core::letter::{LetterKind, Note, NoteBody, NoteKind};
+use relay_core::sla::SlaPolicy;
 use serde_json::json;
 use sqlx::SqliteConnection;
 
@@ -27,7 +29,12 @@ pub(super) struct Kept<'a> {
     pub(super) device: &'a [u8],
 }
 
-pub(super) async fn record(tx: &mut SqliteConnection, kept: Kept<'_>, now: UtcMs) -> Result<(), StoreError> {
+pub(super) async fn record(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    kept: Kept<'_>,
+    now: UtcMs,
+) -> Result<(), StoreError> {
     if !insert(tx, &kept, now).await? {
         return Ok(());
     }
@@ -35,18 +42,29 @@ pub(super) async fn record(tx: &mut SqliteConnection, kept: Kept<'_>, now: UtcMs
         Some(id) => find(tx, kept.clinic, id).await?,
         None => without_letter(tx, &kept).await?,
     };
+    mean(tx, &kept, &letter, now).await?;
+    match letter.study_id {
+        Some(study) => sla::refresh(tx, policy, study).await,
+        None => Ok(()),
+    }
+}
+
+async fn mean(
+    tx: &mut SqliteConnection,
+    kept: &Kept<'_>,
+    letter: &Letter,
+    now: UtcMs,
+) -> Result<(), StoreError> {
     match kept.body.kind {
-        NoteKind::ReportOpened => opened(tx, &kept, &letter, now).await,
+        NoteKind::ReportOpened => opened(tx, kept, letter, now).await,
         NoteKind::CriticalReadBack => {
-            critical(tx, &kept, &letter, "read_back", "critical.read_back", now).await
+            critical(tx, kept, letter, "read_back", "critical.read_back", now).await
         }
-        NoteKind::CriticalAction => critical(tx, &kept, &letter, "action", "critical.action", now).await,
-        NoteKind::RetakeSeen => retake_seen(tx, &kept, &letter, now).await,
+        NoteKind::CriticalAction => critical(tx, kept, letter, "action", "critical.action", now).await,
+        NoteKind::RetakeSeen => retake_seen(tx, kept, letter, now).await,
         NoteKind::PlanDecision => {
             let body = json!({ "note": kept.note.id, "at_clinic": kept.body.at });
-            event::append(tx, letter_event(kept.clinic, &letter, "plan.decision", body, now))
-                .await
-                .map(|_| ())
+            event::append(tx, letter_event(kept.clinic, letter, "plan.decision", body, now)).await.map(|_| ())
         }
     }
 }
@@ -162,7 +180,7 @@ async fn opened(
         "note": kept.note.id, "report": report, "version": version, "kind": kind, "first": first,
         "at_clinic": kept.body.at,
     });
-    event::append(tx, letter_event(kept.clinic, letter, "report.opened", body, now)).await.map(|_| ())
+    event::append(tx, letter_event(kept.clinic, letter, sla::kinds::OPENED, body, now)).await.map(|_| ())
 }
 
 async fn text(

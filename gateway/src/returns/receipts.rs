@@ -1,12 +1,14 @@
 //! What a receipt means: the version is at the clinic, the critical notice has arrived, the case may be closed.
 
 use super::outbox::unknown;
+use crate::sla;
 use crate::store::{Columns, NewEvent, StoreError, event, one_row};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{ClinicId, LetterId};
 use relay_core::letter::LetterKind;
 use relay_core::report::ReportKind;
+use relay_core::sla::SlaPolicy;
 use relay_core::study::Class;
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -73,6 +75,7 @@ pub(super) fn letter_event<'a>(
 
 pub(super) async fn received(
     tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
     clinic: &ClinicId,
     id: &LetterId,
     stored_at: UtcMs,
@@ -92,9 +95,25 @@ pub(super) async fn received(
     .await
     .map_err(StoreError::database("record a receipt"))?;
     one_row(&done, "letter", id)?;
+    mean(tx, clinic, id, &letter, stored_at, now).await?;
+    match letter.study_id {
+        Some(study) => sla::refresh(tx, policy, study).await,
+        None => Ok(()),
+    }
+}
+
+/// What the receipt means for what the letter carried.
+async fn mean(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    id: &LetterId,
+    letter: &Letter,
+    stored_at: UtcMs,
+    now: UtcMs,
+) -> Result<(), StoreError> {
     match letter.kind {
         LetterKind::Report | LetterKind::TreatmentPlan => {
-            version_received(tx, clinic, id, &letter, stored_at, now).await
+            version_received(tx, clinic, id, letter, stored_at, now).await
         }
         LetterKind::CriticalNotice => {
             let done = sqlx::query("UPDATE critical SET received_at = $2 WHERE letter = $1")
@@ -105,11 +124,11 @@ pub(super) async fn received(
                 .map_err(StoreError::database("mark a critical notice as received"))?;
             one_row(&done, "critical", id)?;
             let body = json!({ "letter": id, "stored_at": stored_at });
-            event::append(tx, letter_event(clinic, &letter, "critical.received", body, now)).await.map(|_| ())
+            event::append(tx, letter_event(clinic, letter, "critical.received", body, now)).await.map(|_| ())
         }
         LetterKind::RetakeRequest => {
             let body = json!({ "letter": id, "stored_at": stored_at });
-            event::append(tx, letter_event(clinic, &letter, "retake.received", body, now)).await.map(|_| ())
+            event::append(tx, letter_event(clinic, letter, "retake.received", body, now)).await.map(|_| ())
         }
         LetterKind::StudyStatus => Ok(()),
     }
@@ -143,7 +162,7 @@ async fn version_received(
         (c.get("report")?, c.get("version")?, c.parsed("kind")?);
     let body =
         json!({ "letter": id, "report": report, "version": version, "kind": kind, "stored_at": stored_at });
-    event::append(tx, letter_event(clinic, letter, "report.received", body, now)).await?;
+    event::append(tx, letter_event(clinic, letter, sla::kinds::RECEIVED, body, now)).await?;
     let Some(item) = letter.work_item else { return Ok(()) };
     if kind == ReportKind::Preliminary {
         sqlx::query(

@@ -9,8 +9,22 @@ use relay_core::letter::{LetterKind, StudyStatus};
 use relay_core::report::canonical_json;
 use sqlx::SqliteConnection;
 
-/// Job kind of a status to be written; subject is the row of `study`.
-pub const STATUS_JOB: &str = "status";
+/// Studies whose work item has changed since their newest status letter, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn stale(tx: &mut SqliteConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT w.study_id FROM work_item w
+         WHERE w.state_at > coalesce((SELECT max(l.written_at) FROM letter l
+                                      WHERE l.study_id = w.study_id AND l.kind = 'study_status'), -1)
+         ORDER BY w.state_at LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("find stale study states"))
+}
 
 /// Writes the status letter of a study if it differs from the newest one. Idempotent.
 ///
@@ -92,7 +106,8 @@ async fn replace(tx: &mut SqliteConnection, letter: &Status, now: UtcMs) -> Resu
         .map_err(StoreError::database("drop an old status letter"))?;
     sqlx::query(
         "INSERT INTO letter (id, clinic, kind, study_uid, study_id, body_hash, length, priority, written_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 4, $8) ON CONFLICT (id) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 4, $8)
+         ON CONFLICT (id) DO UPDATE SET written_at = excluded.written_at",
     )
     .bind(letter.id.as_str())
     .bind(letter.clinic.as_str())

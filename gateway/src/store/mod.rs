@@ -88,6 +88,11 @@ impl Store {
                 source: Arc::new(sqlx::Error::Io(e)),
             })?;
         }
+        // SQLite gives its log files the permissions of the database, which is private from its first byte.
+        drop(disk.open_for_append(&home.join(DATABASE_FILE)).map_err(|e| {
+            let source = Arc::new(sqlx::Error::Io(e));
+            StoreError::Database { what: "create the database file", source }
+        })?);
         let blobs = BlobStore::open(Arc::clone(&disk), home.join(BLOB_DIR)).map_err(|e| {
             let source = sqlx::Error::Io(std::io::Error::other(e));
             StoreError::Database { what: "open the blob store", source: Arc::new(source) }
@@ -133,6 +138,14 @@ impl Store {
     /// [`StoreError::Database`] when none is free within the deadline.
     pub async fn read(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.readers.acquire().await.map_err(StoreError::database("acquire a reader"))
+    }
+
+    /// A connection of its own to the same file, for a snapshot of the whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn side_connection(&self) -> Result<SqliteConnection, StoreError> {
+        options(&self.home).connect().await.map_err(StoreError::database("open a connection"))
     }
 
     /// Events as they are committed. A listener that falls behind reads [`event::after_in`].

@@ -1,0 +1,131 @@
+//! Idempotent reconcilers: each brings the world in line with what is stored, on a timer and on a nudge. Running one twice,
+//! or never for an hour, loses nothing.
+
+mod preview;
+pub mod scrub;
+mod silence;
+pub mod sweep;
+
+use crate::desk::CountyDesk;
+use crate::returns;
+use crate::store::{Store, StoreError};
+use relay_core::clock::Clock;
+use relay_core::sla::SlaPolicy;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Leases, statuses, previews: how often without a nudge.
+const QUICK: Duration = Duration::from_secs(5);
+/// Everything else.
+const SLOW: Duration = Duration::from_secs(60);
+/// Status letters written in one round.
+const STATUSES: i64 = 64;
+
+/// Everything the reconcilers need.
+#[derive(Debug, Clone)]
+pub struct Background {
+    /// The store.
+    pub store: Store,
+    /// For the end of leases.
+    pub desk: CountyDesk,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Service levels and the duty calendar.
+    pub policy: Arc<SlaPolicy>,
+}
+
+/// Runs `work` every `every` and whenever nudged, until `stop`. A failure is logged and tried again.
+async fn every<F, W>(
+    name: &'static str,
+    every: Duration,
+    nudge: Arc<Notify>,
+    stop: CancellationToken,
+    work: W,
+) where
+    F: Future<Output = Result<(), StoreError>> + Send,
+    W: Fn() -> F + Send,
+{
+    loop {
+        if let Err(error) = work().await {
+            metrics::counter!("relay_background_failures_total", "task" => name).increment(1);
+            tracing::error!(task = name, error = &error as &dyn std::error::Error, "background work failed");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+            () = nudge.notified() => {}
+        }
+    }
+}
+
+impl Background {
+    /// Runs all reconcilers until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let (status, preview) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let quiet = Arc::new(Notify::new());
+        tokio::join!(
+            self.nudges(Arc::clone(&status), Arc::clone(&preview), stop.clone()),
+            every("leases", QUICK, Arc::clone(&quiet), stop.clone(), || self.leases()),
+            every("statuses", QUICK, status, stop.clone(), || self.statuses()),
+            every("previews", QUICK, preview, stop.clone(), || preview::make_due(
+                &self.store,
+                self.clock.now()
+            )),
+            every("overdue", SLOW, Arc::clone(&quiet), stop.clone(), || {
+                sweep::queue_overdue(&self.store, &self.policy, self.clock.now())
+            }),
+            every("silence", SLOW, Arc::clone(&quiet), stop.clone(), || {
+                silence::watch(&self.store, &self.policy, self.clock.now())
+            }),
+            every("scrub", SLOW, Arc::clone(&quiet), stop.clone(), || scrub::some(
+                &self.store,
+                self.clock.now()
+            )),
+            every("sweep", SLOW, quiet, stop, || sweep::old(&self.store, self.clock.now())),
+        );
+    }
+
+    /// Turns committed events into nudges.
+    async fn nudges(&self, status: Arc<Notify>, preview: Arc<Notify>, stop: CancellationToken) {
+        let mut events = self.store.live();
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.recv() => event,
+            };
+            match event {
+                Ok(event) if event.kind.starts_with("study.") => preview.notify_one(),
+                Ok(event) if event.work_item.is_some() => status.notify_one(),
+                Ok(_) => {}
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
+                    status.notify_one();
+                    preview.notify_one();
+                }
+            }
+            // A new item is both a study's and the queue's.
+        }
+    }
+
+    async fn leases(&self) -> Result<(), StoreError> {
+        let ended = self.desk.expire_leases(self.clock.now()).await?;
+        if ended > 0 {
+            tracing::info!(ended, "leases ended without input");
+        }
+        Ok(())
+    }
+
+    async fn statuses(&self) -> Result<(), StoreError> {
+        let stale = {
+            let mut tx = self.store.read().await?;
+            returns::stale_statuses(&mut tx, STATUSES).await?
+        };
+        for study in stale {
+            returns::write_status(&self.store, study, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Previews of films, made after ingest.
+
+use crate::jobs::{self, Job};
+use crate::store::{Store, StoreError};
+use relay_core::clock::UtcMs;
+use relay_core::codes::{Code, Refusal};
+use relay_core::ids::ObjectHash;
+
+/// Previews made in one round; one at a time, so that memory stays bounded.
+const ROUND: i64 = 32;
+
+/// Makes the previews that are due.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn make_due(store: &Store, now: UtcMs) -> Result<(), StoreError> {
+    let due = {
+        let mut tx = store.read().await?;
+        jobs::due(&mut tx, "preview", now, ROUND).await?
+    };
+    for job in due {
+        let made = make(store, &job).await;
+        store
+            .write(move |tx| {
+                Box::pin(async move {
+                    match made {
+                        Ok(()) => jobs::done(tx, job.id, now).await,
+                        Err((reason, give_up)) => jobs::failed(tx, &job, &reason, give_up, now).await,
+                    }
+                })
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Why, and whether trying again is of no use.
+async fn make(store: &Store, job: &Job) -> Result<(), (String, bool)> {
+    let hash = ObjectHash::from_hex(&job.subject).map_err(|e| (e.to_string(), true))?;
+    let (from, to, disk) = (store.blobs().path_of(&hash), store.preview_path(&hash), store.disk().clone());
+    let made = tokio::task::spawn_blocking(move || {
+        if let Some(dir) = to.parent() {
+            disk.create_dir_all(dir)
+                .map_err(|e| Refusal::new(Code::StorageFailed, "preview", e.to_string()))?;
+        }
+        viewer_api::make_preview(disk.as_ref(), &from, &to).map(|_| ()).map_err(|problem| problem.0)
+    });
+    match made.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(refusal)) => {
+            let give_up = refusal.code.fault() == relay_core::codes::Fault::Sender;
+            tracing::info!(object = %hash, %refusal, "no preview");
+            Err((refusal.to_string(), give_up))
+        }
+        Err(_) => Err(("the decoder ended early".to_owned(), false)),
+    }
+}

@@ -1,0 +1,154 @@
+//! Reads stored bytes back and proves their hashes, a few at a time, oldest proof first.
+
+use crate::store::{Columns, NewEvent, Store, StoreError, event, one_row};
+use relay_core::clock::{DAY_MS, UtcMs};
+use relay_core::durable::BlobError;
+use relay_core::ids::{ObjectHash, Sha256};
+use serde_json::json;
+
+/// Bytes read in one round: a few seconds of a slow disk, so that reading and ingest are not disturbed.
+const ROUND_BYTES: u64 = 256 * 1024 * 1024;
+/// Objects proved in one round at most.
+const ROUND_OBJECTS: i64 = 200;
+/// A proof is good for this long.
+const PROOF_MS: i64 = 30 * DAY_MS;
+
+/// What reading an object back has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// As recorded.
+    Whole,
+    /// The file is not there.
+    Missing,
+    /// The bytes are not those that were recorded.
+    Corrupt(String),
+    /// The disk would not say.
+    Unreadable(String),
+}
+
+impl Finding {
+    /// The word of `location.status`; `None` when nothing is known.
+    #[must_use]
+    pub const fn status(&self) -> Option<&'static str> {
+        match self {
+            Self::Whole => Some("ok"),
+            Self::Missing => Some("missing"),
+            Self::Corrupt(_) => Some("corrupt"),
+            Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// An object as its location row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Address.
+    pub hash: ObjectHash,
+    /// SHA-256.
+    pub sha256: Sha256,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Reads an object back. Blocks.
+#[must_use]
+pub fn prove(store: &Store, recorded: &Recorded) -> Finding {
+    match store.blobs().verify(&recorded.hash) {
+        Ok((sha256, length)) if sha256 == recorded.sha256 && length == recorded.length => Finding::Whole,
+        Ok((sha256, length)) => Finding::Corrupt(format!("SHA-256 {sha256}, {length} bytes")),
+        Err(BlobError::Absent(_)) => Finding::Missing,
+        Err(BlobError::Digest { found, .. }) => Finding::Corrupt(format!("BLAKE3 {found}")),
+        Err(error @ BlobError::Disk { .. }) => Finding::Unreadable(error.to_string()),
+    }
+}
+
+/// Locations whose proof is older than `before`, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn unproved(store: &Store, before: UtcMs, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+    let mut tx = store.read().await?;
+    let rows = sqlx::query(
+        "SELECT hash, sha256, length FROM location WHERE verified_at < $1 ORDER BY verified_at LIMIT $2",
+    )
+    .bind(before.0)
+    .bind(limit)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("read locations"))?;
+    rows.iter()
+        .map(|row| {
+            let c = Columns::of(row, "location", "?");
+            let hash = c.hash("hash")?;
+            let key = hash.to_hex();
+            let c = Columns::of(row, "location", &key);
+            Ok(Recorded { hash, sha256: c.sha256("sha256")?, length: c.unsigned("length")? })
+        })
+        .collect()
+}
+
+/// Records a finding; a loss is an event, and the next offer of the object asks the clinic for it again.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn record(store: &Store, hash: ObjectHash, finding: Finding, now: UtcMs) -> Result<(), StoreError> {
+    let Some(status) = finding.status() else {
+        tracing::warn!(object = %hash, ?finding, "an object cannot be read just now");
+        return Ok(());
+    };
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let before: String = sqlx::query_scalar("SELECT status FROM location WHERE hash = $1")
+                    .bind(&hash.0[..])
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("read a location"))?;
+                let done = sqlx::query("UPDATE location SET status = $2, verified_at = $3 WHERE hash = $1")
+                    .bind(&hash.0[..])
+                    .bind(status)
+                    .bind(now.0)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("record a proof"))?;
+                one_row(&done, "location", hash)?;
+                if status == "ok" || before == status {
+                    return Ok(());
+                }
+                tracing::error!(object = %hash, ?finding, "a stored object is damaged");
+                let lost = NewEvent {
+                    at: now,
+                    actor: "county",
+                    kind: "store.damaged",
+                    subject: hash.to_hex(),
+                    clinic: None,
+                    study_id: None,
+                    work_item: None,
+                    class: None,
+                    body: json!({ "status": status }),
+                };
+                event::append(tx, lost).await.map(|_| ())
+            })
+        })
+        .await
+}
+
+/// One round.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn some(store: &Store, now: UtcMs) -> Result<(), StoreError> {
+    let mut left = ROUND_BYTES;
+    for recorded in unproved(store, now.plus_ms(-PROOF_MS), ROUND_OBJECTS).await? {
+        if recorded.length > left && left < ROUND_BYTES {
+            break;
+        }
+        left = left.saturating_sub(recorded.length);
+        let (own, hash) = (store.clone(), recorded.hash);
+        match tokio::task::spawn_blocking(move || prove(&own, &recorded)).await {
+            Ok(finding) => record(store, hash, finding, now).await?,
+            Err(error) => tracing::error!(%error, "proving an object"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Backup and restore, while the gateway runs.
+//!
+//! The database is copied by SQLite itself in one consistent snapshot (`VACUUM INTO`); blobs never change once they have
+//! their name, so every blob that the snapshot names can be copied afterwards at leisure. `backup.json` is written last:
+//! without it a backup is unfinished and is refused.
+
+use super::{empty_dir, verify};
+use crate::audit;
+use crate::config::CONFIG_FILE;
+use crate::home::{CA_DIR, Home, SIGNER_DIR, TLS_DIR};
+use crate::store::{BLOB_DIR, DATABASE_FILE, Store, StoreError};
+use anyhow::Context as _;
+use relay_core::clock::UtcMs;
+use relay_core::durable::{BlobError, BlobStore, Disk as _, RealDisk, write_atomic};
+use relay_core::ids::ObjectHash;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Written last into a backup.
+const SEAL_FILE: &str = "backup.json";
+
+/// What a finished backup says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    /// Version of this layout.
+    pub format: u32,
+    /// When.
+    pub at: UtcMs,
+    /// BLAKE3 of the database copy.
+    pub database: ObjectHash,
+    /// Blobs copied and proved.
+    pub blobs: u64,
+    /// Newest event.
+    pub events: i64,
+    /// Newest audit entry and its hash: keep it elsewhere, it proves the log's length.
+    pub audit: (i64, ObjectHash),
+}
+
+/// How blobs come into the backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blobs {
+    /// Copied: survives a dying disk.
+    Copy,
+    /// Hard links where the file system allows: quick, same disk.
+    Link,
+}
+
+/// Backs up a home into an empty directory.
+///
+/// # Errors
+/// Naming what failed; then there is no `backup.json`.
+pub async fn backup(home: &Home, store: &Store, to: &Path, how: Blobs, now: UtcMs) -> anyhow::Result<Seal> {
+    empty_dir(to)?;
+    let copy = to.join(DATABASE_FILE);
+    snapshot(store, &copy).await.context("copying the database")?;
+    let (hashes, events, audit) = contents(&copy).await.context("reading the copy back")?;
+    let target = BlobStore::open(Arc::new(RealDisk), to.join(BLOB_DIR))?;
+    let blobs = hashes.len() as u64;
+    let from = store.blobs().clone();
+    tokio::task::spawn_blocking(move || copy_blobs(&from, &target, &hashes, how)).await??;
+    for name in [CA_DIR, TLS_DIR, SIGNER_DIR] {
+        copy_dir(&home.path().join(name), &to.join(name))?;
+    }
+    copy_file(&home.path().join(CONFIG_FILE), &to.join(CONFIG_FILE))?;
+    let seal = Seal { format: 1, at: now, database: hash_file(&copy)?, blobs, events, audit };
+    write_atomic(&RealDisk, &to.join(SEAL_FILE), &serde_json::to_vec_pretty(&seal)?, 0o600)
+        .context("writing backup.json")?;
+    Ok(seal)
+}
+
+/// Makes a new home from a backup and proves every byte of it before it says done. Clinics that are sent to the new home
+/// offer again what it lacks.
+///
+/// # Errors
+/// When the backup is unfinished or damaged, or the new home is not empty.
+pub async fn restore(from: &Path, home: &Home, now: UtcMs) -> anyhow::Result<Seal> {
+    let text = std::fs::read(from.join(SEAL_FILE))
+        .with_context(|| format!("{} is no finished backup: {SEAL_FILE} is missing", from.display()))?;
+    let seal: Seal = serde_json::from_slice(&text).context("backup.json")?;
+    anyhow::ensure!(seal.format == 1, "backup.json: format {} is not known here", seal.format);
+    let found = hash_file(&from.join(DATABASE_FILE))?;
+    anyhow::ensure!(
+        found == seal.database,
+        "the database in the backup is damaged: BLAKE3 {found}, sealed {}",
+        seal.database
+    );
+    empty_dir(home.path())?;
+    copy_file(&from.join(DATABASE_FILE), &home.path().join(DATABASE_FILE))?;
+    let (hashes, _, _) = contents(&home.path().join(DATABASE_FILE)).await?;
+    let source = BlobStore::open(Arc::new(RealDisk), from.join(BLOB_DIR))?;
+    let target = BlobStore::open(Arc::new(RealDisk), home.path().join(BLOB_DIR))?;
+    tokio::task::spawn_blocking(move || copy_blobs(&source, &target, &hashes, Blobs::Copy)).await??;
+    for name in [CA_DIR, TLS_DIR, SIGNER_DIR] {
+        copy_dir(&from.join(name), &home.path().join(name))?;
+    }
+    // Last: without its configuration no gateway starts there.
+    copy_file(&from.join(CONFIG_FILE), &home.path().join(CONFIG_FILE))?;
+    let store = super::open_store(home).await?;
+    let report = verify::verify_store(&store, now).await?;
+    store.close().await;
+    anyhow::ensure!(report.ok, "the restored store has faults: {:?}", report.faults);
+    Ok(seal)
+}
+
+async fn snapshot(store: &Store, to: &Path) -> anyhow::Result<()> {
+    let path = to.to_str().context("the backup's path is not UTF-8")?.to_owned();
+    let mut connection = store.side_connection().await?;
+    sqlx::query("VACUUM INTO $1").bind(path).execute(&mut connection).await?;
+    sqlx::Connection::close(connection).await?;
+    let mut file = RealDisk.open_for_append(to)?;
+    file.sync()?;
+    RealDisk.sync_dir(to.parent().context("the backup's path has no parent")?)?;
+    Ok(())
+}
+
+type Contents = (BTreeSet<ObjectHash>, i64, (i64, ObjectHash));
+
+/// Every blob that a database names, its newest event, its audit head.
+async fn contents(database: &Path) -> anyhow::Result<Contents> {
+    use sqlx::ConnectOptions as _;
+    let mut tx = sqlx::sqlite::SqliteConnectOptions::new().filename(database).connect().await?;
+    let check: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&mut tx).await?;
+    anyhow::ensure!(check == "ok", "the database copy is damaged: {check}");
+    let locations: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT hash FROM location WHERE status = 'ok'").fetch_all(&mut tx).await?;
+    let mut hashes = BTreeSet::new();
+    for bytes in locations {
+        hashes.insert(ObjectHash::from_slice(&bytes).context("table location, column hash: no digest")?);
+    }
+    hashes.extend(verify::paper_hashes(&mut tx).await?.into_iter().map(|(_, _, hash)| hash));
+    let events = crate::store::event::last_seq(&mut tx).await?;
+    let head = audit::head(&mut tx).await?;
+    sqlx::Connection::close(tx).await.map_err(StoreError::database("close the copy"))?;
+    Ok((hashes, events, head))
+}
+
+fn copy_blobs(
+    from: &BlobStore,
+    to: &BlobStore,
+    hashes: &BTreeSet<ObjectHash>,
+    how: Blobs,
+) -> anyhow::Result<()> {
+    for hash in hashes {
+        let (source, target) = (from.path_of(hash), to.path_of(hash));
+        let dir = target.parent().context("a blob path has no parent")?;
+        RealDisk.create_dir_all(dir)?;
+        let linked = how == Blobs::Link && std::fs::hard_link(&source, &target).is_ok();
+        if !linked {
+            copy_file(&source, &target)?;
+        }
+        RealDisk.sync_dir(dir)?;
+        to.verify(hash).map_err(|error| match error {
+            BlobError::Digest { .. } => anyhow::anyhow!("blob {hash} is damaged at its source: {error}"),
+            other => other.into(),
+        })?;
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    RealDisk.open_for_append(to)?.sync().with_context(|| format!("syncing {}", to.display()))
+}
+
+/// Copies the files of a flat directory with their permissions.
+fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
+    RealDisk.create_dir_all(to)?;
+    let Ok(entries) = std::fs::read_dir(from) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            copy_file(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(RealDisk.sync_dir(to)?)
+}
+
+fn hash_file(path: &Path) -> anyhow::Result<ObjectHash> {
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(path).with_context(|| format!("reading {}", path.display()))?;
+    hasher.update_reader(file)?;
+    Ok(ObjectHash(*hasher.finalize().as_bytes()))
+}

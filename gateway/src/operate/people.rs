@@ -1,0 +1,325 @@
+//! Clinics and accounts.
+
+use crate::audit::{self, Entry};
+use crate::home::Home;
+use crate::store::{NewEvent, Store, StoreError, event, one_row};
+use anyhow::Context as _;
+use rand::CryptoRng;
+use relay_certs::authority::{Authority, DOCTOR_VALID_DAYS, Doctor, Validity};
+use relay_certs::certificate::DoctorRole;
+use relay_certs::enrol::{EnrolDesk, Invitation};
+use relay_certs::signing::{MAX_PIN_CHARS, MIN_PIN_CHARS, to_pkcs12};
+use relay_core::clock::UtcMs;
+use relay_core::durable::{Disk as _, RealDisk, write_atomic};
+use relay_core::ids::{ClinicId, PersonId};
+use relay_core::study::Kind;
+use serde_json::json;
+use std::sync::Arc;
+use viewer_api::auth::{Entropy, password, totp};
+use viewer_api::desk::Role;
+use zeroize::Zeroizing;
+
+/// Shortest password: 安全等级保护 asks for eight characters; ten leaves room for a sentence.
+pub const MIN_PASSWORD_CHARS: usize = 8;
+
+/// A clinic to be listed.
+#[derive(Debug, Clone)]
+pub struct NewClinic {
+    /// Its id, for good.
+    pub id: ClinicId,
+    /// Its name.
+    pub name: String,
+    /// Telephone shown there instead of the county's.
+    pub duty_phone: Option<String>,
+    /// Opening hours as JSON (`{"days":[[["08:00","12:00"]], … seven]}`), or the county's duty calendar.
+    pub hours: Option<String>,
+}
+
+fn done(who: &str, action: &str, subject: &str, now: UtcMs) -> Entry {
+    Entry {
+        at: now,
+        who: who.to_owned(),
+        action: action.to_owned(),
+        subject: subject.to_owned(),
+        allowed: true,
+        detail: String::new(),
+    }
+}
+
+/// Lists a clinic, or changes its name, telephone and hours.
+///
+/// # Errors
+/// When the hours are not JSON, or the store fails.
+pub async fn add_clinic(store: &Store, new: NewClinic, now: UtcMs) -> anyhow::Result<()> {
+    if let Some(hours) = &new.hours {
+        serde_json::from_str::<serde_json::Value>(hours).context("field hours is not JSON")?;
+    }
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO clinic (id, name, duty_phone, opening_hours, added_at)
+                     VALUES ($1, $2, $3, coalesce($4, '{}'), $5)
+                     ON CONFLICT (id) DO UPDATE SET name = excluded.name, disabled_at = NULL,
+                         duty_phone = coalesce(excluded.duty_phone, duty_phone),
+                         opening_hours = coalesce($4, opening_hours)",
+                )
+                .bind(new.id.as_str())
+                .bind(&new.name)
+                .bind(&new.duty_phone)
+                .bind(&new.hours)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("list a clinic"))?;
+                audit::append(tx, &done("operator", "clinic.add", new.id.as_str(), now)).await?;
+                let added = NewEvent {
+                    at: now,
+                    actor: "operator",
+                    kind: "clinic.added",
+                    subject: new.id.to_string(),
+                    clinic: Some(&new.id),
+                    study_id: None,
+                    work_item: None,
+                    class: None,
+                    body: json!({}),
+                };
+                event::append(tx, added).await.map(|_| ())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// A one-time code for a clinic's agent.
+///
+/// # Errors
+/// Of the CA.
+pub fn invite(
+    home: &Home,
+    clinic: &ClinicId,
+    valid_for_ms: i64,
+    now: UtcMs,
+    rng: &mut dyn CryptoRng,
+) -> anyhow::Result<Invitation> {
+    let authority = Authority::open(&home.ca()).context("opening the county CA")?;
+    Ok(EnrolDesk::new(Arc::new(authority)).issue_code(clinic, valid_for_ms, now, rng)?)
+}
+
+/// An account to be made.
+#[derive(Clone)]
+pub struct NewAccount {
+    /// Employee id: login name.
+    pub id: PersonId,
+    /// Name as on reports.
+    pub name: String,
+    /// What he may do.
+    pub roles: Vec<Role>,
+    /// Clinics he serves.
+    pub clinics: Vec<ClinicId>,
+    /// Kinds he reads.
+    pub kinds: Vec<Kind>,
+    /// Password.
+    pub password: Zeroizing<String>,
+    /// PIN of the demonstration signing key, for people who sign.
+    pub pin: Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for NewAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewAccount").field("id", &self.id).field("roles", &self.roles).finish_non_exhaustive()
+    }
+}
+
+impl NewAccount {
+    /// What he may sign, if anything.
+    #[must_use]
+    pub fn signs_as(&self) -> Option<DoctorRole> {
+        [
+            (Role::Reviewer, DoctorRole::Reviewer),
+            (Role::Reader, DoctorRole::Reader),
+            (Role::Clinician, DoctorRole::Clinician),
+        ]
+        .into_iter()
+        .find_map(|(role, signs)| self.roles.contains(&role).then_some(signs))
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.roles.is_empty(), "field role: name at least one");
+        anyhow::ensure!(!self.name.trim().is_empty(), "field name is empty");
+        let chars = self.password.chars().count();
+        anyhow::ensure!(
+            chars >= MIN_PASSWORD_CHARS,
+            "field password: {chars} characters, at least {MIN_PASSWORD_CHARS}"
+        );
+        if self.signs_as().is_some() {
+            let pin = self
+                .pin
+                .as_ref()
+                .context("field PIN: people who sign need one (second line of standard input)")?;
+            let chars = pin.chars().count();
+            anyhow::ensure!(
+                (MIN_PIN_CHARS..=MAX_PIN_CHARS).contains(&chars),
+                "field PIN: {chars} characters, {MIN_PIN_CHARS} to {MAX_PIN_CHARS} are lawful"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What is shown once.
+#[derive(Clone, serde::Serialize)]
+pub struct Added {
+    /// Login name.
+    pub id: String,
+    /// TOTP secret in base32, for people who read; nowhere to be read again.
+    pub totp_secret: Option<String>,
+    /// The same as a link for an authenticator.
+    pub totp_uri: Option<String>,
+    /// File of the demonstration signing key.
+    pub signer: Option<String>,
+}
+
+impl std::fmt::Debug for Added {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Added").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Makes an account, and for people who sign a demonstration key under their PIN.
+///
+/// # Errors
+/// Naming the field; an account that exists is not changed.
+pub async fn add_account(
+    home: &Home,
+    store: &Store,
+    new: NewAccount,
+    now: UtcMs,
+    entropy: &dyn Entropy,
+    rng: &mut (dyn CryptoRng + Send),
+) -> anyhow::Result<Added> {
+    new.check()?;
+    let exists: Option<i64> = {
+        let mut tx = store.read().await?;
+        sqlx::query_scalar("SELECT 1 FROM account WHERE id = $1")
+            .bind(new.id.as_str())
+            .fetch_optional(&mut *tx)
+            .await?
+    };
+    anyhow::ensure!(exists.is_none(), "account {} exists", new.id);
+    let problem = |p: viewer_api::problem::Problem| anyhow::anyhow!("{}", p.0);
+    let hash = password::hash(&new.password, entropy).map_err(problem)?;
+    let signs = new.signs_as();
+    let secret = signs.map(|_| totp::new_secret(entropy)).transpose().map_err(problem)?;
+    let signer = match (signs, &new.pin) {
+        (Some(role), Some(pin)) => Some(demo_key(home, &new, role, pin, now, rng)?),
+        _ => None,
+    };
+    let words = |value: serde_json::Value| value.to_string();
+    let (roles, clinics, kinds) =
+        (words(json!(new.roles)), words(json!(new.clinics)), words(json!(new.kinds)));
+    let (id, name, stored_secret, stored_signer) =
+        (new.id.clone(), new.name.clone(), secret.clone(), signer.clone());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO account (id, name, roles, clinics, kinds, password_hash, totp_secret, signer_file, added_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                )
+                .bind(id.as_str())
+                .bind(name)
+                .bind(roles)
+                .bind(clinics)
+                .bind(kinds)
+                .bind(hash)
+                .bind(stored_secret)
+                .bind(stored_signer)
+                .bind(now.0)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("add an account"))?;
+                audit::append(tx, &done("operator", "account.add", id.as_str(), now)).await
+            })
+        })
+        .await?;
+    let totp_uri =
+        secret.as_ref().map(|s| format!("otpauth://totp/Relay:{}?secret={s}&issuer=Relay", new.id));
+    Ok(Added { id: new.id.to_string(), totp_secret: secret, totp_uri, signer })
+}
+
+fn demo_key(
+    home: &Home,
+    new: &NewAccount,
+    role: DoctorRole,
+    pin: &str,
+    now: UtcMs,
+    rng: &mut dyn CryptoRng,
+) -> anyhow::Result<String> {
+    let authority = Authority::open(&home.ca()).context("opening the county CA")?;
+    let doctor = Doctor { person: new.id.clone(), name: new.name.clone(), role };
+    let issued = authority.issue_demo_doctor(&doctor, Validity::days(now, DOCTOR_VALID_DAYS), now, rng)?;
+    let file = format!("{}.p12", new.id);
+    RealDisk.create_dir_all(&home.signers()).context("creating the signers' directory")?;
+    write_atomic(&RealDisk, &home.signers().join(&file), &to_pkcs12(&issued, pin)?, 0o600)
+        .context("saving the signing key")?;
+    Ok(file)
+}
+
+/// Sets which clinics a person serves.
+///
+/// # Errors
+/// When there is no such account.
+pub async fn serve_clinics(
+    store: &Store,
+    id: &PersonId,
+    clinics: &[ClinicId],
+    now: UtcMs,
+) -> anyhow::Result<()> {
+    let (id, list) = (id.clone(), json!(clinics).to_string());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let done_rows = sqlx::query("UPDATE account SET clinics = $2 WHERE id = $1")
+                    .bind(id.as_str())
+                    .bind(list)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("change an account"))?;
+                one_row(&done_rows, "account", &id)?;
+                audit::append(tx, &done("operator", "account.clinics", id.as_str(), now)).await
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// Closes an account and ends its sessions.
+///
+/// # Errors
+/// When there is no such account.
+pub async fn disable_account(store: &Store, id: &PersonId, now: UtcMs) -> anyhow::Result<()> {
+    let id = id.clone();
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let done_rows =
+                    sqlx::query("UPDATE account SET disabled_at = coalesce(disabled_at, $2) WHERE id = $1")
+                        .bind(id.as_str())
+                        .bind(now.0)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(StoreError::database("close an account"))?;
+                one_row(&done_rows, "account", &id)?;
+                sqlx::query("UPDATE session SET closed_at = coalesce(closed_at, $2) WHERE account = $1")
+                    .bind(id.as_str())
+                    .bind(now.0)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("end sessions"))?;
+                audit::append(tx, &done("operator", "account.disable", id.as_str(), now)).await
+            })
+        })
+        .await?;
+    Ok(())
+}

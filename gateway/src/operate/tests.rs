@@ -1,0 +1,199 @@
+use super::*;
+use crate::audit;
+use crate::ingest::samples::{Film, Lab, NOW, STUDY, clinic, manifest, plain};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use relay_core::ids::{PersonId, StudyUid};
+use relay_core::study::{Class, Kind, Manifest};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use viewer_api::auth::OsEntropy;
+use viewer_api::desk::Role;
+use zeroize::Zeroizing;
+
+fn any() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn new_county() -> init::NewCounty {
+    init::NewCounty {
+        id: "county".into(),
+        county: "示范县".into(),
+        hospital: "示范县人民医院".into(),
+        names: vec!["localhost".into(), "127.0.0.1".into()],
+        link: any(),
+        web: any(),
+        metrics: any(),
+    }
+}
+
+async fn made(dir: &Path) -> Home {
+    let home = Home(dir.join("home"));
+    init::init(&home, &new_county(), NOW, &mut StdRng::seed_from_u64(1)).await.unwrap();
+    home
+}
+
+fn reader(id: &str, password: &str, pin: Option<&str>) -> people::NewAccount {
+    people::NewAccount {
+        id: PersonId::parse(id).unwrap(),
+        name: "王医生".into(),
+        roles: vec![Role::Reader, Role::Reviewer],
+        clinics: vec![clinic("a")],
+        kinds: vec![Kind::Xray],
+        password: Zeroizing::new(password.into()),
+        pin: pin.map(|p| Zeroizing::new(p.into())),
+    }
+}
+
+#[tokio::test]
+async fn a_home_is_made_once_with_private_keys_and_a_listed_clinic_can_enrol() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = made(dir.path()).await;
+    let again = init::init(&home, &new_county(), NOW, &mut StdRng::seed_from_u64(2)).await;
+    assert!(again.unwrap_err().to_string().contains("made already"));
+    for file in [
+        home.server_key(),
+        home.ca().join("ca.key"),
+        home.path().join("gateway.toml"),
+        home.path().join("county.db"),
+    ] {
+        let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", file.display());
+    }
+    let invitation =
+        people::invite(&home, &clinic("a"), 3_600_000, NOW, &mut StdRng::seed_from_u64(3)).unwrap();
+    assert!(invitation.reveal().contains("RELAY1-a-"));
+}
+
+#[tokio::test]
+async fn an_account_names_the_field_that_is_wrong_and_shows_its_secret_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = made(dir.path()).await;
+    let store = open_store(&home).await.unwrap();
+    let mut rng = StdRng::seed_from_u64(4);
+    for (password, pin, field) in [
+        ("short", Some("246810"), "password"),
+        ("long enough", None, "PIN"),
+        ("long enough", Some("1"), "PIN"),
+    ] {
+        let refused =
+            people::add_account(&home, &store, reader("d1", password, pin), NOW, &OsEntropy, &mut rng).await;
+        assert!(refused.unwrap_err().to_string().contains(field));
+    }
+    let new = reader("d1", "long enough", Some("246810"));
+    let added = people::add_account(&home, &store, new.clone(), NOW, &OsEntropy, &mut rng).await.unwrap();
+    assert!(added.totp_secret.is_some() && home.signers().join("d1.p12").is_file());
+    let twice = people::add_account(&home, &store, new, NOW, &OsEntropy, &mut rng).await;
+    assert!(twice.unwrap_err().to_string().contains("exists"));
+    let mut tx = store.read().await.unwrap();
+    let stored: String = sqlx::query_scalar("SELECT roles || clinics || kinds FROM account")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(stored, r#"["reader","reviewer"]["a"]["xray"]"#);
+    assert_eq!(audit::verify(&mut tx).await.unwrap().entries, 2);
+}
+
+#[tokio::test]
+async fn a_study_is_exported_byte_exact_and_a_damaged_byte_is_named() {
+    let lab = Lab::new().await;
+    let films = [Film::default().bytes(), Film { sop: 2, ..Film::default() }.bytes()];
+    let offer = manifest(Class::Routine, films.iter().map(|f| plain(f)).collect());
+    lab.deliver("a", &offer, &[&films[0], &films[1]]).await;
+    let uid = StudyUid::parse(STUDY).unwrap();
+    let to = lab.dir.path().join("out");
+    let done = export::export_study(&lab.store, &uid, None, &to).await.unwrap();
+    for (file, bytes) in done.files.iter().zip(&films) {
+        assert_eq!(&std::fs::read(to.join(&file.file)).unwrap(), bytes);
+    }
+    assert!(to.join("study.json").is_file());
+    assert!(
+        export::export_study(&lab.store, &uid, None, &to)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("not empty")
+    );
+    // Two clinics with one UID must be told apart.
+    lab.deliver("b", &offer, &[&films[0], &films[1]]).await;
+    let both = export::export_study(&lab.store, &uid, None, &lab.dir.path().join("out2")).await;
+    assert!(both.unwrap_err().to_string().contains("name the clinic"));
+    let path = lab.store.blobs().path_of(&plain(&films[1]).hash);
+    let mut bytes = films[1].clone();
+    bytes[700] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let damaged =
+        export::export_study(&lab.store, &uid, Some(&clinic("a")), &lab.dir.path().join("out3")).await;
+    assert!(damaged.unwrap_err().to_string().contains("damaged"));
+}
+
+#[tokio::test]
+async fn verify_store_finds_a_flipped_byte_and_a_missing_file_and_the_clinic_is_asked_again() {
+    let lab = Lab::new().await;
+    let films = [Film::default().bytes(), Film { sop: 2, ..Film::default() }.bytes()];
+    let offer = manifest(Class::Routine, films.iter().map(|f| plain(f)).collect());
+    lab.deliver("a", &offer, &[&films[0], &films[1]]).await;
+    assert!(verify::verify_store(&lab.store, NOW).await.unwrap().ok);
+    let mut bytes = films[0].clone();
+    bytes[700] ^= 1;
+    std::fs::write(lab.store.blobs().path_of(&plain(&films[0]).hash), bytes).unwrap();
+    std::fs::remove_file(lab.store.blobs().path_of(&plain(&films[1]).hash)).unwrap();
+    let report = verify::verify_store(&lab.store, NOW).await.unwrap();
+    assert_eq!((report.ok, report.objects, report.faults.len()), (false, 2, 2));
+    // The agent still has them: it is asked again, and the store is whole again.
+    let newer = Manifest { generation: 2, ..offer };
+    lab.deliver("a", &newer, &[&films[0], &films[1]]).await;
+    assert!(verify::verify_store(&lab.store, NOW).await.unwrap().ok);
+}
+
+#[tokio::test]
+async fn a_backup_taken_while_objects_arrive_restores_to_a_whole_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = made(dir.path()).await;
+    let lab = Lab::at(home.path()).await;
+    let films: Vec<Vec<u8>> = (1..=40).map(|sop| Film { sop, ..Film::default() }.bytes()).collect();
+    let offer = manifest(Class::Routine, films.iter().map(|f| plain(f)).collect());
+    lab.deliver("a", &offer, &[&films[0]]).await;
+    let rest: Vec<&[u8]> = films[1..].iter().map(Vec::as_slice).collect();
+    let to = dir.path().join("backup");
+    let (seal, ()) = tokio::join!(
+        backup::backup(&home, &lab.store, &to, backup::Blobs::Copy, NOW),
+        lab.deliver("a", &offer, &rest)
+    );
+    let seal = seal.unwrap();
+    assert!((1..=40).contains(&seal.blobs), "{seal:?}");
+    let new_home = Home(dir.path().join("second"));
+    assert_eq!(backup::restore(&to, &new_home, NOW).await.unwrap(), seal);
+    let second = open_store(&new_home).await.unwrap();
+    assert_eq!(verify::verify_store(&second, NOW).await.unwrap().objects, seal.blobs);
+    second.close().await;
+    // A second restore onto it is refused, and so is an unfinished or damaged backup.
+    assert!(backup::restore(&to, &new_home, NOW).await.unwrap_err().to_string().contains("not empty"));
+    let mut bytes = std::fs::read(to.join("county.db")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(to.join("county.db"), bytes).unwrap();
+    let damaged = backup::restore(&to, &Home(dir.path().join("third")), NOW).await;
+    assert!(damaged.unwrap_err().to_string().contains("damaged"));
+    std::fs::remove_file(to.join("backup.json")).unwrap();
+    let unfinished = backup::restore(&to, &Home(dir.path().join("fourth")), NOW).await;
+    assert!(unfinished.unwrap_err().to_string().contains("no finished backup"));
+}
+
+#[tokio::test]
+async fn doctor_finds_a_new_home_in_order_and_names_a_broken_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = made(dir.path()).await;
+    let clock = relay_core::clock::ManualClock::at(NOW);
+    let failed = |checks: Vec<doctor::Check>| {
+        checks
+            .into_iter()
+            .filter(|c| c.outcome == doctor::Outcome::Failed)
+            .map(|c| c.name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(failed(doctor::examine(&home, &clock).await), Vec::<&str>::new());
+    std::fs::write(home.path().join("gateway.toml"), "[site]\nid = 3\n").unwrap();
+    assert_eq!(failed(doctor::examine(&home, &clock).await), ["configuration"]);
+    let nowhere = Home(dir.path().join("nowhere"));
+    assert!(open_store(&nowhere).await.unwrap_err().to_string().contains("not the home of a gateway"));
+}
