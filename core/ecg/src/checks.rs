@@ -61,12 +61,12 @@ pub fn check(ecg: &Ecg, measured: &Measured) -> Vec<Finding> {
     signal(ecg, &mut out);
     consistency(ecg, &mut out);
     amplitude(ecg, measured, &mut out);
-    reversal(ecg, measured, &mut out);
+    reversal(measured, &mut out);
     if let Some(channels) = Channels::of(ecg) {
         noise(&channels, &mut out);
     }
     rate(ecg, measured, &mut out);
-    out.sort_by(|a, b| b.severity.cmp(&a.severity));
+    out.sort_by_key(|f| std::cmp::Reverse(f.severity));
     out
 }
 
@@ -200,8 +200,7 @@ fn amplitude(ecg: &Ecg, measured: &Measured, out: &mut Vec<Finding>) {
 }
 
 /// LA/RA exchange turns lead I over: P, QRS and T negative in I, aVR upright, while V5/V6 stay as they are.
-fn reversal(ecg: &Ecg, measured: &Measured, out: &mut Vec<Finding>) {
-    let _ = ecg;
+fn reversal(measured: &Measured, out: &mut Vec<Finding>) {
     let of = |name: &str| measured.amplitude_uv.iter().find(|a| a.lead == name);
     let (Some(one), Some(avr), Some(v6)) = (of("I"), of("aVR"), of("V6")) else { return };
     let net = |a: &crate::measure::Amplitude| a.r + a.s;
@@ -324,8 +323,7 @@ mod tests {
         let mut e = ecg(&Spec::normal(1));
         // LA/RA: I turns over, II and III change places, aVR and aVL change places
         let old = e.rhythm.clone();
-        let invert = |l: &Lead| Samples::narrowest(l.samples.iter().map(|v| -v).collect());
-        e.rhythm[0].samples = invert(&old[0]);
+        e.rhythm[0].samples = Samples::narrowest(old[0].samples.iter().map(|v| -v).collect());
         (e.rhythm[1].samples, e.rhythm[2].samples) = (old[2].samples.clone(), old[1].samples.clone());
         (e.rhythm[3].samples, e.rhythm[4].samples) = (old[4].samples.clone(), old[3].samples.clone());
         assert!(codes(&e).contains(&"LIMB_REVERSAL"), "{:?}", codes(&e));

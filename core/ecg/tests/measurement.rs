@@ -52,6 +52,9 @@ const MADE_UP: [&str; 3] = [
     "scp/scp_firstdiff_raw_8lead.scp",
 ];
 
+/// This cart averages 60/RR over beats (84); the mean RR of the same irregular beats is 82/min.
+const AVERAGES_BEAT_RATES: [&str; 1] = ["philips/philips_1_04_utf16.xml"];
+
 #[test]
 fn measurements_agree_with_what_the_carts_stored() {
     let Some(root) = corpus() else { return };
@@ -72,7 +75,7 @@ fn measurements_agree_with_what_the_carts_stored() {
             pair(m.qt_ms, "qt_ms"),
             pair(m.axis_deg.qrs, "qrs_axis_deg")
         );
-        let mut gather = |ours: Option<f64>, key: &str, list: &mut Vec<f64>| {
+        let gather = |ours: Option<f64>, key: &str, list: &mut Vec<f64>| {
             if let (Some(a), Some(b)) = (ours, stored(key)) {
                 list.push(a - b);
             }
@@ -82,6 +85,7 @@ fn measurements_agree_with_what_the_carts_stored() {
         gather(m.qt_ms, "qt_ms", &mut qt);
         if let (Some(a), Some(b)) = (m.rate_bpm, stored("rate_bpm"))
             && (a.round() - b).abs() > 1.0
+            && !AVERAGES_BEAT_RATES.contains(&name.as_str())
         {
             late.push(format!("{name}: rate {a:.1}, stored {b}"));
         }

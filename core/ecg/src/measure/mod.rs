@@ -129,10 +129,6 @@ impl Channels {
         let start_s = first.start_s + range.start as f64 / first.rate_hz;
         (!leads.is_empty()).then_some(Self { rate: first.rate_hz, start_s, leads })
     }
-
-    pub(crate) fn get(&self, id: LeadId) -> Option<&Channel> {
-        self.leads.iter().find(|c| c.id == id)
-    }
 }
 
 /// Missing samples bridged by a straight line; a lead with more missing than present is left out.
