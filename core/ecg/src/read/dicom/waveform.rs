@@ -223,10 +223,12 @@ fn describe(
         }
     }
     scale(set, item, &mut lead, at)?;
+    // a corner of 0 is how carts write "none"
+    let corner = |tag: u32| set.decimal(item, tag).filter(|hertz| *hertz > 0.0);
     lead.filters = Filters {
-        high_pass_hz: set.decimal(item, 0x003A_0220),
-        low_pass_hz: set.decimal(item, 0x003A_0221),
-        notch_hz: set.decimal(item, 0x003A_0222),
+        high_pass_hz: corner(0x003A_0220),
+        low_pass_hz: corner(0x003A_0221),
+        notch_hz: corner(0x003A_0222),
         other: Vec::new(),
     };
     Ok(lead)
