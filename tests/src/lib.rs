@@ -1,4 +1,6 @@
 //! Simulator, lab, phantoms, demo and end-to-end days
 
+pub mod demo;
+pub mod lab;
 pub mod phantom;
 pub mod sim;
