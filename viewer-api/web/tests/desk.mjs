@@ -93,8 +93,8 @@ export class Desk {
   }
 
   /** Signs (or audits) with the PIN; ticks what has to be looked at. */
-  async sign(pin, button = '签名') {
-    await this.page.getByRole('button', { name: button, exact: true }).click();
+  async sign(pin, button = /(^|\s)签名$/) {
+    await this.page.getByRole('button', { name: button }).click();
     const dialog = this.page.getByRole('dialog');
     await dialog.getByLabel('签名 PIN').waitFor();
     for (const box of await dialog.getByRole('checkbox').all()) await box.check();

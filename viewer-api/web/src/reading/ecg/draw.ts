@@ -22,7 +22,7 @@ export function drawPaper(pen: CanvasRenderingContext2D, layout: EcgLayout, wave
   for (const trace of layout.traces) {
     const lead = leads.get(trace.lead);
     pen.font = `600 ${LABEL_MM * scale}px sans-serif`;
-    pen.fillText(trace.lead + (lead?.derived ? '*' : ''), (trace.x + 1) * scale, (trace.y - 8.5) * scale);
+    pen.fillText(trace.lead + (lead?.derived ? '*' : ''), (trace.x + 1) * scale, (trace.y - layout.rowHeight / 2 + LABEL_MM) * scale);
     if (lead) drawTrace(pen, trace, lead, paper, scale);
   }
   pen.lineWidth = Math.max(1, 0.3 * scale);

@@ -33,6 +33,8 @@ export interface EcgLayout {
   columns: number[];
   /** mm from the paper's left edge to the first sample. */
   left: number;
+  /** mm from one zero line to the next. */
+  rowHeight: number;
 }
 
 /** s: the calibration pulse (200 ms). */
@@ -84,6 +86,7 @@ export function layoutOf(paper: Paper, durationS: number, available: readonly st
     pulses,
     columns: Array.from({ length: columnCount - 1 }, (_, i) => left + (i + 1) * columnS * paper.speed),
     left,
+    rowHeight,
   };
 }
 

@@ -34,7 +34,7 @@ export function ReportForm({ text, kind, disabled = false, onChange, onBlur }: P
       <div className="choices">
         <span id="report-result">{t('edit.result')}</span>
         <Radio.Group
-          aria-labelledby="report-result" optionType="button" buttonStyle="solid" size="small" disabled={disabled} value={text.result}
+          aria-labelledby="report-result" optionType="button" buttonStyle="solid" disabled={disabled} value={text.result}
           options={RESULTS.map((value) => ({ value, label: t(`edit.${value}`) }))}
           onChange={(event) => onChange({ ...text, result: event.target.value as string })}
         />
@@ -43,7 +43,7 @@ export function ReportForm({ text, kind, disabled = false, onChange, onBlur }: P
         <div className="choices">
           <span id="report-ecg-class">{t('edit.ecgClass')}</span>
           <Radio.Group
-            aria-labelledby="report-ecg-class" optionType="button" buttonStyle="solid" size="small" disabled={disabled} value={text.ecg_class}
+            aria-labelledby="report-ecg-class" optionType="button" buttonStyle="solid" disabled={disabled} value={text.ecg_class}
             options={ECG_CLASSES.map((value) => ({ value, label: t(`edit.${value}`) }))}
             onChange={(event) => onChange({ ...text, ecg_class: event.target.value as string })}
           />
