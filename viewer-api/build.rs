@@ -1,7 +1,6 @@
 //! Turns `web/dist` into a table of embedded files, each with a gzip form where that is smaller.
 //! Without a built front end a one-line page is put there, so that the crate builds without node.
 #![expect(clippy::disallowed_methods, reason = "build outputs are made again when they are lost")]
-#![expect(clippy::print_stdout, reason = "the way a build script talks to cargo")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

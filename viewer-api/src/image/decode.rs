@@ -28,9 +28,10 @@ pub struct Frame {
 /// `UNDECODABLE_IMAGE` naming attribute or transfer syntax, `REFUSED_TOO_LARGE`, `NOT_FOUND` for the frame.
 pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
     // The header first: what is too large or not there is refused before its pixels are read.
-    facts::frame_info(&header::open(path)?, frame)?;
-    let object = header::open_whole(path)?;
-    let mut info = facts::frame_info(&object, frame)?;
+    let source = header::Source::of(path)?;
+    facts::frame_info(&source.header()?, frame)?;
+    let object = source.whole()?;
+    let info = facts::frame_info(&object, frame)?;
     let syntax = TransferSyntaxRegistry.get(&info.transfer_syntax).filter(|syntax| syntax.can_decode_all());
     if syntax.is_none() {
         return Err(header::unknown(&info.transfer_syntax));
@@ -39,12 +40,7 @@ pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
         return Err(Problem::new(Code::UndecodableImage, "(7FE0,0010) PixelData", "is absent"));
     }
     let decoded = object.decode_pixel_data_frame(frame - 1).map_err(|error| {
-        let mut reason = format!("{}: {error}", info.transfer_syntax);
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            reason = format!("{reason}: {cause}");
-            source = cause.source();
-        }
+        let reason = format!("{}: {}", info.transfer_syntax, header::chain(&error));
         Problem::new(Code::UndecodableImage, "pixel data", reason)
     })?;
     let planar = decoded.planar_configuration() == dicom_pixeldata::PlanarConfiguration::PixelFirst;
@@ -53,9 +49,10 @@ pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
     let container = decoded.into_data();
     drop(object);
     let samples = info.rows as usize * info.columns as usize * usize::from(info.samples_per_pixel);
+    // The codec decides the container; the header's word counts where one padded sample could be either.
     let sample_bytes = match container.len() {
+        length if length == 2 * samples && (info.bits_allocated == 16 || samples > 1) => 2,
         length if length == samples || length == samples + 1 => 1,
-        length if length == 2 * samples => 2,
         length => {
             let reason =
                 format!("{}: {length} bytes were decoded for {samples} samples", info.transfer_syntax);
@@ -70,17 +67,9 @@ pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
     }
     if frame.info.samples_per_pixel == 3 {
         frame.colour(planar, &photometric)?;
-    } else {
-        info = frame.info.clone();
-        if !photometric.starts_with("MONOCHROME") {
-            let reason = format!("{photometric} with one sample is not shown here");
-            return Err(Problem::new(
-                Code::UndecodableImage,
-                "(0028,0004) PhotometricInterpretation",
-                reason,
-            ));
-        }
-        frame.info = info;
+    } else if !photometric.starts_with("MONOCHROME") {
+        let reason = format!("{photometric} with one sample is not shown here");
+        return Err(Problem::new(Code::UndecodableImage, "(0028,0004) PhotometricInterpretation", reason));
     }
     Ok(frame)
 }

@@ -53,7 +53,7 @@ pub fn frame_info(object: &DefaultDicomObject, frame: u32) -> Result<FrameInfo, 
     if samples != 1 && samples != 3 {
         return Err(field("(0028,0002) SamplesPerPixel", format!("{samples} is neither 1 nor 3")));
     }
-    if u64::from(rows) * u64::from(columns) * samples.unsigned_abs() as u64 > MAX_FRAME_SAMPLES {
+    if u64::from(rows) * u64::from(columns) * u64::from(samples.unsigned_abs()) > MAX_FRAME_SAMPLES {
         let reason =
             format!("{columns} × {rows} × {samples} samples, at most {MAX_FRAME_SAMPLES} are decoded here");
         return Err(Problem::new(Code::RefusedTooLarge, "frame", reason));

@@ -3,89 +3,180 @@
 use crate::limits::MAX_DECODE_FILE_BYTES;
 use crate::problem::Problem;
 use dicom_core::Tag;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::TransferSyntax;
 use dicom_encoding::TransferSyntaxIndex as _;
-use dicom_object::{DefaultDicomObject, FileMetaTableBuilder, InMemDicomObject, OpenFileOptions};
+use dicom_encoding::transfer_syntax::Codec;
+use dicom_object::file::ReadPreamble;
+use dicom_object::{
+    DefaultDicomObject, FileMetaTable, FileMetaTableBuilder, InMemDicomObject, OpenFileOptions,
+};
+use dicom_parser::dataset::DataToken;
+use dicom_parser::dataset::read::DataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use relay_core::codes::Code;
-use relay_core::formats::dicom::{self, AdmitError};
+use relay_core::formats::dicom::{self, AdmitError, DicomFacts, Note};
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// Bytes before the first element of a file with preamble: the preamble and `DICM`.
 const PREAMBLE_BYTES: u64 = 132;
+/// Sequences within sequences that are read; real objects have five. The DICOM library recurses, about 200 kB a level:
+/// what is deeper would overflow the stack of [`super::pool`], and an overflow ends the process.
+const MAX_NESTING: u32 = 64;
 
-fn unreadable(error: impl std::error::Error) -> Problem {
-    let mut reason = error.to_string();
+/// Error and causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
+        text = format!("{text}: {cause}");
         source = cause.source();
     }
-    Problem::new(Code::UndecodableImage, "data set", reason)
+    text
+}
+
+fn unreadable(error: impl std::error::Error) -> Problem {
+    Problem::new(Code::UndecodableImage, "data set", chain(&error))
 }
 
 fn failed(error: std::io::Error) -> Problem {
     Problem::new(Code::StorageFailed, "object", error.to_string())
 }
 
-/// The header, up to the pixel data.
+/// A DICOM file whose data set was found and is not nested too deeply.
+///
+/// Transfer syntax and start of the data set are those of admission, not of the file meta, which may be absent or wrong.
+#[derive(Debug)]
+pub struct Source<'a> {
+    path: &'a Path,
+    start: u64,
+    meta: FileMetaTable,
+}
+
+impl<'a> Source<'a> {
+    /// Looks at a file.
+    ///
+    /// # Errors
+    /// `UNDECODABLE_IMAGE` when it is no DICOM file that can be read, `STORAGE_FAILED` when the disk fails,
+    /// `REFUSED_TOO_LARGE` above [`MAX_DECODE_FILE_BYTES`].
+    pub fn of(path: &'a Path) -> Result<Self, Problem> {
+        let mut file = BufReader::new(File::open(path).map_err(failed)?);
+        let length = file.get_ref().metadata().map_err(failed)?.len();
+        if length > MAX_DECODE_FILE_BYTES {
+            let reason = format!("{length} bytes, at most {MAX_DECODE_FILE_BYTES} are decoded here");
+            return Err(Problem::new(Code::RefusedTooLarge, "object", reason));
+        }
+        let facts = dicom::admit(&mut file).map_err(|error| match error {
+            AdmitError::Refused(refusal) => {
+                Problem::new(Code::UndecodableImage, refusal.field, refusal.reason)
+            }
+            AdmitError::Io(error) => failed(error),
+        })?;
+        let start = data_set_start(&mut file).map_err(failed)?;
+        let uid = syntax_of(&facts);
+        let syntax = TransferSyntaxRegistry.get(uid).ok_or_else(|| unknown(uid))?;
+        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        check_nesting(file, syntax)?;
+        let meta = FileMetaTableBuilder::new()
+            .transfer_syntax(syntax.uid())
+            .media_storage_sop_class_uid(&facts.sop_class)
+            .media_storage_sop_instance_uid(facts.sop_instance_uid.as_str())
+            .build()
+            .map_err(unreadable)?;
+        Ok(Self { path, start, meta })
+    }
+
+    /// The header, up to the pixel data.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn header(&self) -> Result<DefaultDicomObject, Problem> {
+        self.read(OpenFileOptions::new().read_until(tags::PIXEL_DATA))
+    }
+
+    /// Header and pixel data; what trails them is not read.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn whole(&self) -> Result<DefaultDicomObject, Problem> {
+        self.read(OpenFileOptions::new().read_to(tags::PIXEL_DATA))
+    }
+
+    fn read(&self, options: OpenFileOptions) -> Result<DefaultDicomObject, Problem> {
+        let mut file = File::open(self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.start)).map_err(failed)?;
+        let mut head = b"DICM".to_vec();
+        self.meta.write(&mut head).map_err(unreadable)?;
+        options
+            .read_preamble(ReadPreamble::Never)
+            .from_reader(Cursor::new(head).chain(file))
+            .map_err(unreadable)
+    }
+}
+
+/// The header of a file, up to the pixel data.
 ///
 /// # Errors
-/// `UNDECODABLE_IMAGE` when it is no DICOM file that can be read, `STORAGE_FAILED` when the disk fails.
+/// As [`Source::of`].
 pub fn open(path: &Path) -> Result<DefaultDicomObject, Problem> {
-    if has_meta(path)? {
-        return OpenFileOptions::new().read_until(tags::PIXEL_DATA).open_file(path).map_err(unreadable);
-    }
-    without_meta(path)
+    Source::of(path)?.header()
 }
 
-/// The whole file.
-///
-/// # Errors
-/// As [`open`], and `REFUSED_TOO_LARGE` above [`MAX_DECODE_FILE_BYTES`].
-pub fn open_whole(path: &Path) -> Result<DefaultDicomObject, Problem> {
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > MAX_DECODE_FILE_BYTES {
-        let reason = format!("{length} bytes, at most {MAX_DECODE_FILE_BYTES} are decoded here");
-        return Err(Problem::new(Code::RefusedTooLarge, "object", reason));
+/// The syntax of the data set: the declared one, unless admission saw that implicit and explicit are mixed up.
+fn syntax_of(facts: &DicomFacts) -> &str {
+    match facts.transfer_syntax.as_str() {
+        declared if !facts.notes.contains(&Note::MetaSyntaxWrong) => declared,
+        uids::IMPLICIT_VR_LITTLE_ENDIAN => uids::EXPLICIT_VR_LITTLE_ENDIAN,
+        _ => uids::IMPLICIT_VR_LITTLE_ENDIAN,
     }
-    if has_meta(path)? {
-        return OpenFileOptions::new().open_file(path).map_err(unreadable);
-    }
-    without_meta(path)
 }
 
-/// Whether group 0002 comes first, with or without preamble.
-fn has_meta(path: &Path) -> Result<bool, Problem> {
+/// Where the data set begins: after the preamble, if any, and after group 0002, if any (PS3.10 §7.1).
+fn data_set_start<R: Read + Seek>(file: &mut R) -> std::io::Result<u64> {
     let mut head = Vec::new();
-    File::open(path).map_err(failed)?.take(PREAMBLE_BYTES + 2).read_to_end(&mut head).map_err(failed)?;
-    let group = if head.get(128..132) == Some(b"DICM") { head.get(132..134) } else { head.get(..2) };
-    Ok(group == Some(&[2, 0]))
+    file.seek(SeekFrom::Start(0))?;
+    file.by_ref().take(PREAMBLE_BYTES).read_to_end(&mut head)?;
+    let mut at = if head.get(128..) == Some(b"DICM") { PREAMBLE_BYTES } else { 0 };
+    loop {
+        file.seek(SeekFrom::Start(at))?;
+        let mut header = Vec::new();
+        file.by_ref().take(12).read_to_end(&mut header)?;
+        let &[2, 0, _, _, v0, v1, l0, l1, ref rest @ ..] = header.as_slice() else { return Ok(at) };
+        let long = matches!(&[v0, v1], b"OB" | b"OW" | b"OF" | b"SQ" | b"UN" | b"UT");
+        let (size, length) = match rest {
+            &[a, b, c, d] if long => (12, u32::from_le_bytes([a, b, c, d])),
+            _ if v0.is_ascii_uppercase() && v1.is_ascii_uppercase() => {
+                (8, u32::from(u16::from_le_bytes([l0, l1])))
+            }
+            _ => (8, u32::from_le_bytes([v0, v1, l0, l1])),
+        };
+        at += size + u64::from(length);
+    }
 }
 
-/// Reads a bare data set in the transfer syntax that admission inferred.
-fn without_meta(path: &Path) -> Result<DefaultDicomObject, Problem> {
-    let mut file = File::open(path).map_err(failed)?;
-    let facts = dicom::admit(BufReader::new(&file)).map_err(|error| match error {
-        AdmitError::Refused(refusal) => Problem::new(Code::UndecodableImage, refusal.field, refusal.reason),
-        AdmitError::Io(error) => failed(error),
-    })?;
-    let syntax =
-        TransferSyntaxRegistry.get(&facts.transfer_syntax).ok_or_else(|| unknown(&facts.transfer_syntax))?;
-    let mut head = Vec::new();
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    (&file).take(PREAMBLE_BYTES).read_to_end(&mut head).map_err(failed)?;
-    let start =
-        if head.ends_with(b"DICM") && head.len() as u64 == PREAMBLE_BYTES { PREAMBLE_BYTES } else { 0 };
-    file.seek(SeekFrom::Start(start)).map_err(failed)?;
-    let object = InMemDicomObject::read_dataset_with_ts(BufReader::new(file), syntax).map_err(unreadable)?;
-    let meta = FileMetaTableBuilder::new()
-        .transfer_syntax(&facts.transfer_syntax)
-        .media_storage_sop_class_uid(&facts.sop_class)
-        .media_storage_sop_instance_uid(facts.sop_instance_uid.as_str());
-    object.with_meta(meta).map_err(unreadable)
+/// Walks the header without recursion and refuses what is nested too deeply.
+fn check_nesting(file: BufReader<File>, syntax: &TransferSyntax) -> Result<(), Problem> {
+    let source: Box<dyn Read> = match syntax.codec() {
+        Codec::Dataset(Some(adapter)) => adapter.adapt_reader(Box::new(file)),
+        _ => Box::new(file),
+    };
+    let mut depth = 0_u32;
+    for token in DataSetReader::new_with_ts(source, syntax).map_err(unreadable)? {
+        match token.map_err(unreadable)? {
+            DataToken::SequenceStart { .. } => depth += 1,
+            DataToken::SequenceEnd => depth = depth.saturating_sub(1),
+            DataToken::PixelSequenceStart if depth == 0 => return Ok(()),
+            DataToken::ElementHeader(header) if depth == 0 && header.tag >= tags::PIXEL_DATA => return Ok(()),
+            _ => {}
+        }
+        if depth > MAX_NESTING {
+            let reason = format!("sequences are nested more than {MAX_NESTING} deep");
+            return Err(Problem::new(Code::UndecodableImage, "data set", reason));
+        }
+    }
+    Ok(())
 }
 
 /// The refusal that names a transfer syntax.

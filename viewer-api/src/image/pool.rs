@@ -3,7 +3,6 @@
 use crate::limits::{DECODE_BUDGET_MIB, DECODE_QUEUE_DEADLINE, MAX_DECODERS};
 use crate::problem::Problem;
 use relay_core::codes::Code;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -12,6 +11,25 @@ use tokio::sync::Semaphore;
 const MIB: u64 = 1024 * 1024;
 /// A decoder holds the file, its samples and the codec's copy: so many times the file, for a film that is not compressed.
 const COST_FACTOR: u64 = 3;
+
+/// Stack of a decoder, in bytes: the DICOM library recurses into sequences, and `header` lets it go 64 levels of about
+/// 200 kB. Only what is touched takes memory.
+const STACK_BYTES: usize = 32 * 1024 * 1024;
+
+/// Runs `work` on a thread with room for nested data sets; its panic is a refusal. Blocks.
+///
+/// # Errors
+/// `UNDECODABLE_IMAGE` when it panics, `BUSY` when there is no thread to be had, else what `work` says.
+pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Problem> + Send) -> Result<T, Problem> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("decoder".into()).stack_size(STACK_BYTES);
+        let running = thread
+            .spawn_scoped(scope, work)
+            .map_err(|error| Problem::new(Code::Busy, "decoder", error.to_string()))?;
+        let failed = || Problem::new(Code::UndecodableImage, "image", "the decoder failed on this file");
+        running.join().unwrap_or_else(|_| Err(failed()))
+    })
+}
 
 /// Runs decoders on the blocking pool, a few at a time, within a budget of memory.
 #[derive(Debug, Clone)]
@@ -62,9 +80,7 @@ impl DecodePool {
         };
         let done = tokio::task::spawn_blocking(move || {
             let _room = room;
-            catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-                Err(Problem::new(Code::UndecodableImage, "image", "the decoder failed on this file"))
-            })
+            on_deep_stack(work)
         });
         done.await.map_err(|_| Problem::new(Code::Internal, "image", "the decoder was stopped"))?
     }

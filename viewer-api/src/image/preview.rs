@@ -1,6 +1,7 @@
 //! The preview that the gateway makes after ingest.
 
 use super::decode;
+use super::pool::on_deep_stack;
 use super::render::{self, Format, Options};
 use crate::limits::PREVIEW_LONG_SIDE;
 use crate::problem::Problem;
@@ -27,10 +28,7 @@ pub fn jpeg(path: &Path) -> Result<Vec<u8>, Problem> {
 /// # Errors
 /// As [`jpeg`], and `STORAGE_FAILED` when it cannot be written.
 pub fn make_preview(disk: &dyn Disk, path: &Path, out: &Path) -> Result<u64, Problem> {
-    let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| jpeg(path)));
-    let bytes = made.unwrap_or_else(|_| {
-        Err(Problem::new(Code::UndecodableImage, "image", "the decoder failed on this file"))
-    })?;
+    let bytes = on_deep_stack(|| jpeg(path))?;
     write_atomic(disk, out, &bytes, PREVIEW_MODE)
         .map_err(|error| Problem::new(Code::StorageFailed, "preview", error.to_string()))?;
     Ok(bytes.len() as u64)

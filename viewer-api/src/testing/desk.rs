@@ -521,6 +521,7 @@ impl ReadingDesk for TestDesk {
             pdf: b"%PDF-1.7".to_vec(),
             author_cms: vec![0x30, 0],
             review: None,
+            revocations: None,
         };
         package.encode().map_err(|error| Refusal::new(Code::Internal, "package", error.to_string()))
     }

@@ -125,7 +125,10 @@ async fn pixels_that_contradict_the_header_are_a_named_refusal() {
     let huge = |tag| DataElement::new(tag, VR::US, PrimitiveValue::from(60_000_u16));
     let (site, token, base) = with(vec![huge(tags::ROWS), huge(tags::COLUMNS)]).await;
     let answer = site.get(&token, &format!("{base}/frames/1/raw")).await;
-    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "REFUSED_TOO_LARGE"));
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "UNDECODABLE_IMAGE")
+    );
 }
 
 #[tokio::test]
@@ -161,5 +164,36 @@ async fn a_name_in_a_mislabelled_character_set_is_utf8_in_the_header() {
         assert_eq!(header[0]["00100010"]["Value"][0]["Alphabetic"], "王^晓东", "{charset}");
         assert_eq!(header[0]["00080005"]["Value"][0], "ISO_IR 192");
         assert!(header[0].get("7FE00010").is_none());
+    }
+}
+
+/// A file with `depth` sequences in one another.
+fn nested(depth: usize) -> Vec<u8> {
+    let mut bytes = phantom(Vec::new());
+    let at = bytes.windows(4).position(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
+    let pixels = bytes.split_off(at);
+    for _ in 0..depth {
+        // (0040,0555) SQ of undefined length, an item of undefined length.
+        bytes.extend([
+            0x40, 0, 0x55, 5, b'S', b'Q', 0, 0, 255, 255, 255, 255, 0xFE, 0xFF, 0, 0xE0, 255, 255, 255, 255,
+        ]);
+    }
+    for _ in 0..depth {
+        bytes.extend([0xFE, 0xFF, 0x0D, 0xE0, 0, 0, 0, 0, 0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+    }
+    bytes.extend(pixels);
+    bytes
+}
+
+#[tokio::test]
+async fn sequences_nested_without_end_are_refused_and_overflow_no_stack() {
+    let site = Site::new();
+    let token = site.session("li", &[Role::Reader]).await;
+    for (depth, status) in [(60, StatusCode::OK), (100_000, StatusCode::UNPROCESSABLE_ENTITY)] {
+        let hash = site.put_study(7, OWN, "1.2.7", &nested(depth));
+        for route in ["metadata", "frames/1/raw", "preview"] {
+            let answer = site.get(&token, &format!("/studies/{OWN}/1.2.7/instances/{hash}/{route}")).await;
+            assert_eq!(answer.status, status, "{depth} {route}");
+        }
     }
 }

@@ -1,4 +1,9 @@
 //! The site as its callers see it: one binary, so that it links once.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests fail the test, and say what they skip"
+)]
 
 mod authorisation;
 mod common;

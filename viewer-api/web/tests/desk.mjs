@@ -1,10 +1,18 @@
 // One person at one browser: what a reader does, for the end-to-end test and the screenshots.
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { totp, untilNext } from './totp.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** ms */
 const PATIENCE = 20_000;
+
+/** With DIST=DIR the pages come from that folder instead of the ones embedded in the county's binary. */
+function fromDist(route) {
+  const { pathname } = new URL(route.request().url());
+  const name = pathname.startsWith('/assets/') ? pathname : '/index.html';
+  return route.fulfill({ path: join(process.env.DIST, name) });
+}
 
 export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
 
@@ -15,6 +23,7 @@ export class Desk {
       viewport: { width: 1600, height: 960 }, locale: 'zh-CN', timezoneId: 'Asia/Shanghai', reducedMotion: 'reduce', ignoreHTTPSErrors: true,
     });
     context.setDefaultTimeout(PATIENCE);
+    if (process.env.DIST) await context.route((target) => !target.pathname.startsWith('/api/'), fromDist);
     return new Desk(await context.newPage(), url);
   }
 

@@ -32,7 +32,8 @@ after(async () => {
 });
 
 const rolesOf = (login) => login.roles ?? [login.role];
-const withRole = (role, not) => logins.find((login) => rolesOf(login).includes(role) && login !== not);
+const reads = (login, kind) => !kind || !login.kinds || login.kinds.includes(kind);
+const withRole = (role, kind, not) => logins.find((login) => rolesOf(login).includes(role) && login !== not && reads(login, kind));
 
 async function desk(t, login) {
   const opened = await Desk.open(browser, url);
@@ -53,8 +54,8 @@ async function items(opened, kind) {
 }
 
 test('a film is read, signed by its author and audited by a second person', { timeout: 180_000 }, async (t) => {
-  const author = withRole('reader');
-  const reviewer = withRole('reviewer', author);
+  const author = withRole('reader', 'xray');
+  const reviewer = withRole('reviewer', 'xray', author);
   assert.ok(author && reviewer, 'an author and a reviewer');
   const first = await desk(t, author);
   const { page } = first;
@@ -113,7 +114,7 @@ test('a film is read, signed by its author and audited by a second person', { ti
 });
 
 test('an ECG is drawn on paper, measured and signed', { timeout: 120_000 }, async (t) => {
-  const author = withRole('reader');
+  const author = withRole('reader', 'ecg', withRole('reviewer', 'ecg'));
   const reader = await desk(t, author);
   const { page } = reader;
   const [item] = await items(reader, '心电');
