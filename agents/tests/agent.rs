@@ -1,5 +1,9 @@
 //! The agent as a process: commands, local API, restart after a kill.
-#![expect(clippy::unwrap_used, reason = "a test says what fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what fails by panicking, and what was said by printing"
+)]
 
 use base64::Engine as _;
 use relay_certs::testing::TestCounty;

@@ -109,7 +109,7 @@ pub(super) struct MarkArgs {
 
 /// The running agent, or its spool when it does not run.
 enum Way {
-    Agent(Client),
+    Agent(Box<Client>),
     Spool(Spool),
 }
 
@@ -117,7 +117,7 @@ impl Way {
     async fn open(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let home = at.home();
         match Client::find(&home).await {
-            Ok(client) => Ok(Self::Agent(client)),
+            Ok(client) => Ok(Self::Agent(Box::new(client))),
             Err(ClientError::NotRunning { .. }) => {
                 let config =
                     if home.config().exists() { Config::load(&home.config())? } else { Config::default() };

@@ -140,6 +140,10 @@ impl Inbox {
                 let note =
                     self.note(NoteKind::ReportOpened, &row.study, &row.letter, report, person, None)?;
                 self.spool.record_opened(&row.letter, person, &note, now).await?;
+                let mut row = row;
+                row.opened_at.get_or_insert(now);
+                row.opened_by.get_or_insert_with(|| person.to_owned());
+                row.fault = None;
                 let (sentence_zh, sentence_en) = verified.sentence();
                 return Ok(Opened { pdf: verified.pdf().to_vec(), row, sentence_zh, sentence_en });
             }

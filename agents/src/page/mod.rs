@@ -59,7 +59,6 @@ impl Page {
     }
 
     /// The routes.
-    #[must_use]
     pub fn router(self: Arc<Self>) -> Router {
         let api = api::routes()
             .layer(middleware::from_fn_with_state(Arc::clone(&self), guard))

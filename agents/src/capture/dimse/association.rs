@@ -48,12 +48,9 @@ pub(super) async fn serve(
     stream.set_nodelay(true)?;
     let mut wire = Wire::new(stream, Duration::from_secs(scp.config.idle_s));
     let request = tokio::time::timeout(REQUEST_DEADLINE, wire.next()).await;
-    let request = match request.map_err(|_| WireError::Idle(REQUEST_DEADLINE))?? {
-        Pdu::AssociationRQ(request) => request,
-        _ => {
-            wire.abort(AbortRQServiceProviderReason::UnexpectedPdu).await;
-            return Err(WireError::Protocol("the first PDU is no association request"));
-        }
+    let Pdu::AssociationRQ(request) = request.map_err(|_| WireError::Idle(REQUEST_DEADLINE))?? else {
+        wire.abort(AbortRQServiceProviderReason::UnexpectedPdu).await;
+        return Err(WireError::Protocol("the first PDU is no association request"));
     };
     if let Err((reason, words)) = allowed(&scp.config, &request, peer) {
         tracing::warn!(%peer, calling = %request.calling_ae_title, called = %request.called_ae_title, words, "association rejected");
