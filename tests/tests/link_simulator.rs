@@ -1,4 +1,5 @@
 //! The link under random schedules, in virtual time. A failing seed is kept in the file beside this one.
+#![expect(clippy::unwrap_used, reason = "scene helpers are test code too")]
 
 use proptest::prelude::*;
 use relay_core::clock::UtcMs;

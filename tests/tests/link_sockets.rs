@@ -1,4 +1,5 @@
 //! Courier and listener over real sockets on loopback, with the county's own certificates and in-memory stores.
+#![expect(clippy::unwrap_used, reason = "scene helpers are test code too")]
 
 use relay_agent::courier::ports::LinkState;
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};

@@ -5,6 +5,7 @@ use futures::FutureExt as _;
 use relay_core::link::agent::{AgentLink, DataJob};
 use relay_core::link::{Now, STOP_UNREADABLE};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::SeekFrom;
 use std::time::Duration;
 use tokio::fs::File;
@@ -106,11 +107,13 @@ impl Pump {
     }
 
     async fn load(&mut self, job: &DataJob, connection: &quinn::Connection, outbox: &dyn Outbox) -> Loading {
-        if !self.streams.contains_key(&job.key) {
-            let Some(Ok(send)) = connection.open_uni().now_or_never() else { return Loading::NoStream };
-            self.streams.insert(job.key, OpenStream { send, file: None, priority: i32::MIN });
-        }
-        let Some(stream) = self.streams.get_mut(&job.key) else { return Loading::NoStream };
+        let stream = match self.streams.entry(job.key) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(place) => {
+                let Some(Ok(send)) = connection.open_uni().now_or_never() else { return Loading::NoStream };
+                place.insert(OpenStream { send, file: None, priority: i32::MIN })
+            }
+        };
         if stream.priority != job.priority && stream.send.set_priority(job.priority).is_ok() {
             stream.priority = job.priority;
         }

@@ -176,7 +176,7 @@ fn a_refused_object_blocks_no_other_and_the_study_ends_when_all_is_settled() {
     let (hash, sha256) = (m.objects[1].hash, crate::ids::Sha256::of(b""));
     let receipts = vec![crate::link::frame::ObjectReceipt { hash, sha256, stored_at: UtcMs(9) }];
     tell(&mut link, &Frame::ObjectReceipts { study: m.study.clone(), generation: 1, receipts }, at(4));
-    let done = AgentEvent::StudyDone { study: m.study.clone(), generation: 1 };
+    let done = AgentEvent::StudyDone { study: m.study, generation: 1 };
     assert!(events(&mut link).contains(&done));
 }
 
@@ -218,7 +218,7 @@ fn a_passing_refusal_is_tried_again_and_a_pause_is_obeyed() {
     frames(&mut link, at(1));
     let full = Refusal::new(Code::StorageFull, "store", "full");
     tell(&mut link, &Frame::BackOff { ms: 30_000, refusal: full.clone() }, at(2));
-    let scope = Scope::Study { study: m.study.clone(), generation: Some(1) };
+    let scope = Scope::Study { study: m.study, generation: Some(1) };
     tell(&mut link, &Frame::Refused { scope, refusal: full }, at(2));
     assert!(!events(&mut link).iter().any(|e| matches!(e, AgentEvent::Refused { .. })));
     link.handle_timeout(at(10_000));

@@ -74,16 +74,12 @@ impl GatewayLink {
     }
 
     fn send_wanted_letters(&mut self) {
-        let mut sending = self.letters.values().filter(|l| l.step == Step::Sending).count();
+        let sending = self.letters.values().filter(|l| l.step == Step::Sending).count();
         // Critical notices first: they are small and ring.
         let mut wanted: Vec<&mut Letter> =
             self.letters.values_mut().filter(|l| l.step == Step::Wanted).collect();
         wanted.sort_by_key(|l| (l.head.kind != crate::letter::LetterKind::CriticalNotice, l.head.written_at));
-        for letter in wanted {
-            if sending >= limits::MAX_LETTER_BODIES {
-                return;
-            }
-            sending += 1;
+        for letter in wanted.into_iter().take(limits::MAX_LETTER_BODIES.saturating_sub(sending)) {
             letter.step = Step::Sending;
             let head = letter.head.clone();
             let header = Frame::LetterData { id: head.id.clone() }.encode();
