@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Channel, Channels};
 use crate::filter;
+use crate::lead::LeadId;
 use crate::model::Ecg;
 
 /// Beats found.
@@ -54,7 +55,11 @@ pub(crate) fn detect_channels(channels: &Channels) -> Detection {
 fn feature(leads: &[Channel], rate: f64) -> (Vec<f64>, Vec<f64>) {
     let n = leads.first().map_or(0, |l| l.uv.len());
     let mut sum = vec![0.0; n];
-    for lead in leads {
+    // derived limb leads add nothing, unless they are all there is
+    let derived = |l: &&Channel| matches!(l.id, LeadId::III | LeadId::AVR | LeadId::AVL | LeadId::AVF);
+    let all_derived = leads.iter().all(|l| derived(&l));
+    let pair = [LeadId::I, LeadId::II].iter().all(|id| leads.iter().any(|l| l.id == *id));
+    for lead in leads.iter().filter(|l| n > 0 && (all_derived || !pair || !derived(l))) {
         let mut s = lead.uv.clone();
         filter::high_pass(&mut s, BAND_HZ[0], rate);
         filter::low_pass(&mut s, BAND_HZ[1].min(rate * 0.4), rate);
@@ -65,9 +70,9 @@ fn feature(leads: &[Channel], rate: f64) -> (Vec<f64>, Vec<f64>) {
             })
             .collect();
         // crest of the lead against its floor: a lead of pure noise has little
-        let mut sorted = slope.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let at = |q: f64| sorted.get(((n as f64 - 1.0) * q) as usize).copied().unwrap_or(0.0);
+        let mut ranked = slope.clone();
+        let mut at =
+            |q: f64| *ranked.select_nth_unstable_by(((n as f64 - 1.0) * q) as usize, f64::total_cmp).1;
         let (floor, crest) = (at(0.5), at(0.98));
         if crest <= 0.0 {
             continue;
