@@ -22,7 +22,7 @@ let logins;
 
 before(async () => {
   if (!demo && !process.env.BASE_URL) mock = await startMock();
-  url = (process.env.BASE_URL ?? demo?.viewer_url ?? demo?.viewer?.url ?? demo?.viewer ?? mock?.url).replace(/\/$/, '');
+  url = String(process.env.BASE_URL ?? demo?.viewer_url ?? mock?.url).replace(/\/$/, '');
   logins = demo?.logins ?? mock?.logins;
   browser = await launch();
 });

@@ -5,6 +5,7 @@ import { useLocation } from 'wouter';
 import type { Study } from '../api/types';
 import { useI18n } from '../i18n';
 import { ageText, birthText, fullTime, sexText } from '../ui/format';
+import { examName, personName } from '../ui/names';
 import { ClassTag, Countdown, StateTag } from '../ui/words';
 
 interface Props {
@@ -16,7 +17,7 @@ interface Props {
 
 /** Whose study this is, how urgent, what the clinic said. */
 export function PatientHeader({ study, onNext, onRelease, children }: Props) {
-  const { t } = useI18n();
+  const { t, language } = useI18n();
   const [, go] = useLocation();
   const { row, context } = study;
   const { patient } = row;
@@ -24,7 +25,7 @@ export function PatientHeader({ study, onNext, onRelease, children }: Props) {
     <header className="patient">
       <div className="patient-row">
         <Button type="text" icon={<ArrowLeftOutlined />} aria-label={t('app.back')} title={t('app.back')} onClick={() => go('/')} />
-        <strong className="patient-name">{patient.name || '—'}</strong>
+        <strong className="patient-name">{personName(patient.name) || '—'}</strong>
         {patient.name_repaired && <Tag color="orange" icon={<WarningOutlined />}>{t('study.nameRepaired')}</Tag>}
         <span>{sexText(patient.sex, t)} · {ageText(patient, t, row.t0_ms)}</span>
         {patient.birth_date && <span className="dim">{t('study.birth', { date: birthText(patient.birth_date) })}</span>}
@@ -39,7 +40,7 @@ export function PatientHeader({ study, onNext, onRelease, children }: Props) {
         {onNext && <Button size="small" type="primary" icon={<ForwardOutlined />} onClick={onNext}>{t('list.next')} (N)</Button>}
       </div>
       <div className="patient-row second">
-        <span><b>{row.item || t(`kind.${row.kind}`)}</b> · {row.clinic_name}</span>
+        <span><b>{examName(row.item, language === 'zh-CN') || t(`kind.${row.kind}`)}</b> · {row.clinic_name}</span>
         <span className={row.time_suspect ? 'warn' : 'dim'}>
           {t('study.examTime')} {fullTime(row.t0_ms)}{row.time_suspect && <> <WarningOutlined /> {t('study.timeSuspect')}</>}
         </span>

@@ -3,6 +3,7 @@ import { App, Button, Card, Empty, Tag } from 'antd';
 import type { PriorStudy, Study } from '../api/types';
 import { useI18n } from '../i18n';
 import { ageText, birthText, fullTime, sexText } from '../ui/format';
+import { examName, personName } from '../ui/names';
 import { KindIcon } from '../ui/words';
 
 interface Props {
@@ -49,11 +50,11 @@ export function Priors({ study, beside, onBeside }: Props) {
 }
 
 function Prior({ prior, tag, children }: { prior: PriorStudy; tag: React.ReactNode; children: React.ReactNode }) {
-  const { t } = useI18n();
+  const { t, language } = useI18n();
   const { patient } = prior;
   return (
-    <Card size="small" title={<><KindIcon kind={prior.kind} /> {prior.item} · {fullTime(prior.t0_ms)}</>} extra={tag}>
-      <p>{patient.name} · {sexText(patient.sex, t)} · {ageText(patient, t, prior.t0_ms)}{patient.birth_date && ` · ${birthText(patient.birth_date)}`} · {patient.local_id}</p>
+    <Card size="small" title={<><KindIcon kind={prior.kind} /> {examName(prior.item, language === 'zh-CN')} · {fullTime(prior.t0_ms)}</>} extra={tag}>
+      <p>{personName(patient.name)} · {sexText(patient.sex, t)} · {ageText(patient, t, prior.t0_ms)}{patient.birth_date && ` · ${birthText(patient.birth_date)}`} · {patient.local_id}</p>
       <p className="dim">{prior.clinic_name}</p>
       {children}
     </Card>

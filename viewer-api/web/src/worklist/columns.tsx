@@ -1,12 +1,13 @@
 import { WarningOutlined } from '@ant-design/icons';
 import type { TableColumnsType } from 'antd';
-import type { Translate } from '../i18n';
+import type { Language, Translate } from '../i18n';
 import { ageText, sexText, shortTime } from '../ui/format';
+import { examName, personName } from '../ui/names';
 import { ClassTag, Countdown, DeliveryTag, KindIcon, StateTag } from '../ui/words';
 import type { ShownRow } from './hold';
 
 /** Columns of the worklist. There is no sorting here: the county's order is the order. */
-export function columns(t: Translate, withDelivery: boolean): TableColumnsType<ShownRow> {
+export function columns(t: Translate, language: Language, withDelivery: boolean): TableColumnsType<ShownRow> {
   return [
     { key: 'class', title: t('list.col.class'), width: 116, render: (_, { row }) => <ClassTag urgency={row.class} /> },
     {
@@ -21,7 +22,7 @@ export function columns(t: Translate, withDelivery: boolean): TableColumnsType<S
       key: 'name', title: t('list.col.name'), width: 132,
       render: (_, { row }) => (
         <span className="name">
-          {row.patient.name || '—'}
+          {personName(row.patient.name) || '—'}
           {row.patient.name_repaired && (
             <WarningOutlined className="warn" title={t('study.nameRepaired')} aria-label={t('study.nameRepaired')} />
           )}
@@ -34,7 +35,7 @@ export function columns(t: Translate, withDelivery: boolean): TableColumnsType<S
     },
     {
       key: 'item', title: t('list.col.item'), ellipsis: true,
-      render: (_, { row }) => <span><KindIcon kind={row.kind} /> {row.item || t(`kind.${row.kind}`)}</span>,
+      render: (_, { row }) => <span><KindIcon kind={row.kind} /> {examName(row.item, language === 'zh-CN') || t(`kind.${row.kind}`)}</span>,
     },
     { key: 'clinic', title: t('list.col.clinic'), ellipsis: true, render: (_, { row }) => row.clinic_name },
     {

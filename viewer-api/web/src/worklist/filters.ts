@@ -1,4 +1,5 @@
 import type { Kind, Me, WorkRow, WorkState } from '../api/types';
+import { examName, personName } from '../ui/names';
 import { initials } from '../ui/pinyin';
 import { awaitsAudit } from '../api/rules';
 
@@ -42,7 +43,8 @@ export function matches(row: WorkRow, text: string, kind: Kind | undefined): boo
   if (kind && row.kind !== kind) return false;
   const words = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
   if (words.length === 0) return true;
-  const { name, local_id: localId, national_id: nationalId } = row.patient;
-  const hay = [name, initials(name), localId, nationalId, row.clinic_name, row.item, row.study_uid].join('\n').toLowerCase();
+  const { local_id: localId, national_id: nationalId } = row.patient;
+  const name = personName(row.patient.name);
+  const hay = [name, initials(name), localId, nationalId, row.clinic_name, row.item, examName(row.item, true), row.study_uid].join('\n').toLowerCase();
   return words.every((word) => hay.includes(word));
 }

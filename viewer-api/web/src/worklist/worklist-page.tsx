@@ -106,7 +106,7 @@ export function WorklistPage() {
           <div onMouseEnter={hold} onMouseLeave={letGo} onFocus={hold} onBlur={letGo}>
             <Table<ShownRow>
               size="small" pagination={false} rowKey={({ row }) => row.id} tableLayout="fixed"
-              dataSource={kept.rows} columns={columns(t, filter === 'done' || filter === 'mine')}
+              dataSource={kept.rows} columns={columns(t, language, filter === 'done' || filter === 'mine')}
               locale={{ emptyText: answer.isLoading ? ' ' : <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={t('list.empty', { filter: t(`list.${filter}`) })} /> }}
               onRow={({ row, gone }) => ({
                 tabIndex: 0,

@@ -11,7 +11,7 @@ function chest(x, y) {
   for (const cx of [0.31, 0.69]) v -= 1150 * soft(ellipse(x, y, cx, 0.46, 0.165, 0.3), 9);
   v += 700 * soft(ellipse(x, y, 0.56, 0.62, 0.14, 0.17), 12) + 350 * soft(Math.abs(x - 0.5) / 0.045, 6);
   for (let rib = 0; rib < 9; rib++) {
-    const arch = 0.16 + rib * 0.075 + 0.1 * Math.abs(x - 0.5) * (x < 0.5 || x > 0.5 ? 1 : 0);
+    const arch = 0.16 + rib * 0.075 + 0.1 * Math.abs(x - 0.5);
     v += 130 * Math.exp(-(((y - arch) / 0.012) ** 2)) * soft(ellipse(x, y, 0.5, 0.5, 0.42, 0.42), 20);
   }
   return v + 260 * soft(ellipse(x, y, 0.36, 0.6, 0.05, 0.035), 6);

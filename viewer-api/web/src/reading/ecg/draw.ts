@@ -1,6 +1,6 @@
 import type { Waveform } from '../../api/types';
 import { type EcgLayout, type Paper, PULSE_S, STANDARD_LEADS, type Trace, yOf } from './layout';
-import { LONGEST_JOIN_S, spans } from './samples';
+import { leadName, LONGEST_JOIN_S, spans } from './samples';
 
 const FINE = '#f6d5d5';
 const BOLD = '#e6a3a3';
@@ -18,7 +18,7 @@ export function drawPaper(pen: CanvasRenderingContext2D, layout: EcgLayout, wave
   pen.lineJoin = 'round';
   pen.lineWidth = Math.max(1, 0.22 * scale);
   for (const pulse of layout.pulses) drawPulse(pen, pulse, paper, scale);
-  const leads = new Map(wave.leads.map((lead) => [lead.label, lead]));
+  const leads = new Map(wave.leads.map((lead) => [leadName(lead.label), lead]));
   for (const trace of layout.traces) {
     const lead = leads.get(trace.lead);
     pen.font = `600 ${LABEL_MM * scale}px sans-serif`;
@@ -91,6 +91,6 @@ function separators(pen: CanvasRenderingContext2D, x: number, layout: EcgLayout,
 }
 
 export const missingLeads = (wave: Waveform): string[] => {
-  const there = new Set(wave.leads.map((lead) => lead.label));
+  const there = new Set(wave.leads.map((lead) => leadName(lead.label)));
   return STANDARD_LEADS.filter((lead) => !there.has(lead));
 };

@@ -1,6 +1,7 @@
 import type { Waveform } from '../../api/types';
 import { drawPaper } from './draw';
 import { type EcgLayout, layoutOf, type Paper, type Reading, readingOf } from './layout';
+import { leadName } from './samples';
 
 interface Point {
   x: number;
@@ -53,7 +54,7 @@ export class EcgView {
   show(wave: Waveform, paper: Paper, cssPixelsPerMm: number, footer: string): void {
     const changed = paper !== this.paper;
     Object.assign(this, { wave, paper, scale: cssPixelsPerMm, footer });
-    this.layout = layoutOf(paper, wave.duration_s, wave.leads.map((lead) => lead.label));
+    this.layout = layoutOf(paper, wave.duration_s, wave.leads.map((lead) => leadName(lead.label)));
     if (changed) this.clear();
     this.draw();
   }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { EcgLead } from '../../api/types';
 import { layoutOf, PULSE_S, readingOf, STANDARD_LEADS, xOf, yOf } from './layout';
-import { millivolts, spans } from './samples';
+import { leadName, millivolts, spans } from './samples';
 
 const paper = { layout: '3x4', speed: 25, gain: 10 } as const;
 const lead = (samples: number[], more: Partial<EcgLead> = {}): EcgLead =>
@@ -59,6 +59,10 @@ test('units, offsets and missing samples', () => {
   expect(millivolts(lead([], { missing: -32768 }), -32768)).toBeUndefined();
   const columns = spans(lead([1, -32768, 3, 4], { missing: -32768, rate_hz: 4 }), 0, 1, 4);
   expect(columns.map((c) => c !== undefined)).toEqual([true, false, true, true]);
+});
+
+test('leads are named as on paper', () => {
+  expect(['aVR, augmented voltage, right', 'Lead I (Einthoven)', 'AVF', 'v4R', 'II'].map(leadName)).toEqual(['aVR', 'I', 'aVF', 'V4R', 'II']);
 });
 
 test('a lead that starts later leaves its beginning empty', () => {

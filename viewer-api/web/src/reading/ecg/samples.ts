@@ -7,6 +7,12 @@ export function millivolts(lead: EcgLead, sample: number): number | undefined {
   return lead.unit === 'mV' ? value : lead.unit === 'V' ? value * 1000 : value / 1000;
 }
 
+/** `aVR, augmented voltage, right`, `Lead I (Einthoven)`, `AVF` as the paper names them. */
+export function leadName(label: string): string {
+  const bare = label.split(/[,(]/)[0]!.replace(/^\s*lead\s+/i, '').trim();
+  return /^av[rlf]$/i.test(bare) ? `aV${bare.at(-1)!.toUpperCase()}` : /^v\d|^i{1,3}$/i.test(bare) ? bare.toUpperCase() : bare;
+}
+
 /** Lowest and highest value of one pixel column; absent where nothing was recorded. */
 export interface Span {
   min: number;

@@ -4,6 +4,7 @@ import { useState } from 'react';
 import { problemText } from '../../api/problem';
 import type { ReportKind, Study } from '../../api/types';
 import { useI18n } from '../../i18n';
+import { examName, personName } from '../../ui/names';
 import type { Check } from './checks';
 
 export interface Signing {
@@ -72,7 +73,7 @@ export function SignDialog({ study, title, checks, kinds, onSign, onClose }: Pro
         </>
       }
     >
-      <p><b>{row.patient.name}</b> · {row.item} · {row.clinic_name}</p>
+      <p><b>{personName(row.patient.name)}</b> · {examName(row.item, language === 'zh-CN')} · {row.clinic_name}</p>
       {checks.length === 0 && <p className="ok"><CheckCircleOutlined /> {t('sign.clean')}</p>}
       {checks.map((check) => (
         <Alert

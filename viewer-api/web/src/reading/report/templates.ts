@@ -175,7 +175,7 @@ export const ECG: TemplateGroup = {
 /** Which groups a study is offered, the likeliest first. */
 export function groupsFor(kind: string, item: string): readonly TemplateGroup[] {
   if (kind === 'ecg') return [ECG];
-  return /胸|肺|心|CHEST|THORAX/i.test(item) ? [CHEST, BONE] : [BONE, CHEST];
+  return /胸|肺|心|CHEST|THORAX|RIBS?\b/i.test(item) ? [CHEST, BONE] : [BONE, CHEST];
 }
 
 const join = (old: string, add: string | undefined): string =>

@@ -5,6 +5,7 @@ import { problemText } from '../../api/problem';
 import type { FrameInfo, Patient, StudyObject } from '../../api/types';
 import { useI18n } from '../../i18n';
 import { ageText, fullTime, sexText } from '../../ui/format';
+import { personName } from '../../ui/names';
 import type { Basis } from './geometry';
 import { loadFilm, type Progress } from './load';
 import type { Tool } from './pointer';
@@ -69,7 +70,7 @@ export function FilmPane({ film, tool, active, onActivate }: Props) {
     view.current.setMarks(view.current.marks);
   }, [t]);
 
-  const side = object.laterality ? word('film.side', object.laterality) : '';
+  const side = /^[LRB]$/.test(object.laterality) ? word('film.side', object.laterality) : '';
   const voi = state?.voi;
   const loaded = progress ? Math.floor((progress.received / Math.max(1, progress.total)) * 100) : 0;
   return (
@@ -79,7 +80,7 @@ export function FilmPane({ film, tool, active, onActivate }: Props) {
     >
       <div ref={host} className="film-host" />
       <div className="film-text top-left">
-        <b>{film.patient.name || '—'}</b> {sexText(film.patient.sex, t)} {ageText(film.patient, t, film.t0_ms)}
+        <b>{personName(film.patient.name) || '—'}</b> {sexText(film.patient.sex, t)} {ageText(film.patient, t, film.t0_ms)}
         <br />{film.patient.local_id}
         <br />{film.prior && <Tag color="blue">{t('prior.label')}</Tag>}{fullTime(film.t0_ms)}
       </div>
