@@ -10,6 +10,7 @@ import { Calibration, storedScale } from './calibration';
 import { missingLeads } from './draw';
 import { EcgView } from './ecg-view';
 import { GAINS, type LayoutName, type Paper, type Reading, SPEEDS } from './layout';
+import { filterText } from './filters';
 import { MachineStrip } from './machine-strip';
 
 const LAYOUTS: readonly LayoutName[] = ['3x4', '6x2', '12x1'];
@@ -59,9 +60,9 @@ export function EcgViewer({ clinic, study_uid, hash }: Props) {
     if (!wave || room === 0) return;
     const fitting = (room - 4) / EcgView.width(wave, paper);
     const scale = fit || screen === undefined ? Math.max(2, fitting) : screen;
-    const filters = [wave.high_pass_hz, wave.low_pass_hz].map((hz) => (hz == null ? '?' : String(hz))).join('–');
-    view.current?.show(wave, paper, scale, `${paper.speed} mm/s  ${paper.gain} mm/mV  ${filters} Hz${wave.notch_hz == null ? '' : `  ${wave.notch_hz} Hz notch`}`);
-  }, [wave, paper, room, fit, screen]);
+    const filters = filterText(wave) ?? `${t('ecg.filters')} ${t('ecg.filterUnknown')}`;
+    view.current?.show(wave, paper, scale, `${paper.speed} mm/s  ${paper.gain} mm/mV  ${filters}`);
+  }, [wave, paper, room, fit, screen, t]);
 
   useEffect(() => {
     if (!view.current) return;

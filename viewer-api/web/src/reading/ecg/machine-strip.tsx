@@ -2,15 +2,14 @@ import { RobotOutlined } from '@ant-design/icons';
 import { Tag } from 'antd';
 import type { Waveform } from '../../api/types';
 import { useI18n } from '../../i18n';
+import { filterText } from './filters';
 
 const UNITS: Record<string, string> = { bpm: '/min', deg: '°' };
 
 /** What the cart measured and claims: its own, never confirmed by anybody. */
 export function MachineStrip({ wave }: { wave: Waveform }) {
   const { t, word } = useI18n();
-  const filters = [wave.high_pass_hz, wave.low_pass_hz].every((hz) => hz == null)
-    ? t('ecg.filterUnknown')
-    : `${wave.high_pass_hz ?? '?'}–${wave.low_pass_hz ?? '?'} Hz${wave.notch_hz == null ? '' : ` · ${wave.notch_hz} Hz`}`;
+  const filters = filterText(wave) ?? t('ecg.filterUnknown');
   return (
     <div className="machine">
       <div className="machine-row">
