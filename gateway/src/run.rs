@@ -9,7 +9,7 @@ use crate::home::{Addresses, Home};
 use crate::ingest::Ingest;
 use crate::lifecycle::Stages;
 use crate::link::{LinkConfig, LinkListener};
-use crate::reports::{FileVault, Press, Site};
+use crate::reports::{CountyTrust, FileVault, Press, Site};
 use crate::returns::Returns;
 use crate::store::Store;
 use crate::telemetry;
@@ -17,7 +17,7 @@ use crate::trail::{CertificateJudge, FrontDesk, StoreTrail};
 use crate::trust::Trust;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
-use relay_certs::authority::Authority;
+use relay_certs::authority::{Authority, CRL_FILE};
 use relay_certs::enrol::EnrolDesk;
 use relay_core::clock::Clock;
 use relay_core::durable::{RealDisk, write_atomic};
@@ -39,7 +39,12 @@ struct Parts {
 }
 
 /// Opens the store and puts the county together.
-async fn assemble(home: &Home, config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Parts> {
+async fn assemble(
+    home: &Home,
+    config: &Config,
+    authority: &Authority,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Parts> {
     let policy = Arc::new(config.policy(home.path())?);
     let store = Store::open(home.path(), Arc::new(RealDisk)).await.context("opening the store")?;
     let fonts =
@@ -53,6 +58,7 @@ async fn assemble(home: &Home, config: &Config, clock: Arc<dyn Clock>) -> anyhow
         fonts: Arc::new(fonts),
         vault: Arc::new(FileVault::new(home.signers())),
         policy: Arc::clone(&policy),
+        trust: CountyTrust::new(authority.ca_certificate().clone(), home.ca().join(CRL_FILE)),
     };
     let desk = CountyDesk::new(store.clone(), press, Arc::new(StoreTrail(store.clone())));
     let ingest = Ingest::new(store.clone(), Arc::clone(&clock), Arc::clone(&policy), config.room());
@@ -73,7 +79,7 @@ pub async fn run(
     stages: Stages,
 ) -> anyhow::Result<()> {
     let authority = Arc::new(Authority::open(&home.ca()).context("opening the county CA")?);
-    let parts = assemble(&home, &config, clock).await?;
+    let parts = assemble(&home, &config, &authority, clock).await?;
     background::sweep::at_start(&parts.store, &config.site.id, parts.clock.now()).await?;
     let trust = Trust::open(&home, Arc::clone(&authority))?;
     let mut tasks = JoinSet::new();

@@ -1,5 +1,7 @@
 //! The real binary: made, run, asked, enrolled at, stopped.
 
+#![expect(clippy::unwrap_used, reason = "a test: what fails here fails the test")]
+
 use relay_certs::enrol::{AgentRequest, EnrolReply, Invitation, make_csr};
 use relay_certs::trust::enrolment_client_config;
 use relay_core::clock::{Clock as _, SystemClock};
@@ -203,7 +205,7 @@ fn wrong_use_is_said_with_file_field_and_reason() {
     made(&home);
     let path = home.join("gateway.toml");
     let text = std::fs::read_to_string(&path).unwrap().replace("free_floor_mb", "free_flor_mb");
-    std::fs::write(&path, text).unwrap();
+    relay_core::durable::write_atomic(&relay_core::durable::RealDisk, &path, text.as_bytes(), 0o600).unwrap();
     let wrong = gateway(&home, &["run"], "");
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(

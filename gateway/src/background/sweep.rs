@@ -119,7 +119,7 @@ pub(super) async fn queue_overdue(store: &Store, policy: &SlaPolicy, now: UtcMs)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ingest::samples::{Film, Lab, NOW, manifest, plain, policy};
+    use crate::ingest::samples::{Film, Lab, NOW, manifest, overwrite, plain, policy};
     use relay_core::study::Class;
 
     #[tokio::test]
@@ -142,7 +142,7 @@ mod tests {
         let offer = manifest(Class::Routine, vec![plain(&bytes)]);
         lab.offer("a", &offer).await.unwrap();
         lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..5 << 20).await.unwrap();
-        std::fs::write(lab.store.blobs().partial_path("left-over.plain"), b"x").unwrap();
+        overwrite(lab.store.blobs().partial_path("left-over.plain"), b"x");
         at_start(&lab.store, "county", NOW).await.unwrap();
         assert!(!lab.store.blobs().partial_path("left-over.plain").exists());
         assert_eq!(std::fs::read_dir(lab.store.blobs().partial_path("")).unwrap().count(), 1);

@@ -80,6 +80,6 @@ mod tests {
     #[test]
     fn a_shorter_file_holds_less() {
         assert_eq!(of(&[0..7, 10..30]).cut(12), of(&[0..7, 10..12]));
-        assert_eq!(of(&[10..30]).cut(10), Ranges::default());
+        assert_eq!(of(&[10..30, 40..50]).cut(10), Ranges::default());
     }
 }

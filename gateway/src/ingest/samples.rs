@@ -28,6 +28,17 @@ pub(crate) fn study(uid: &str) -> StudyUid {
     StudyUid::parse(uid).unwrap()
 }
 
+/// Writes a file as a fault or a person would.
+pub(crate) fn overwrite(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
+    let disk = relay_core::durable::RealDisk;
+    relay_core::durable::write_atomic(&disk, path.as_ref(), bytes.as_ref(), 0o600).unwrap();
+}
+
+/// A list of one range.
+pub(crate) fn only(range: Range<u64>) -> Vec<Range<u64>> {
+    std::iter::once(range).collect()
+}
+
 /// What a film says; the rest is fixed.
 #[derive(Clone)]
 pub(crate) struct Film<'a> {

@@ -1,4 +1,4 @@
-use super::samples::{Film, Lab, NOW, STUDY, clinic, manifest, plain, study, zstd_coded};
+use super::samples::{Film, Lab, NOW, STUDY, clinic, manifest, only, plain, study, zstd_coded};
 use super::*;
 use relay_core::clock::HOUR_MS;
 use relay_core::ids::Sha256;
@@ -14,7 +14,7 @@ async fn an_object_arrives_byte_exact_with_study_queue_and_events() {
     let bytes = film(1);
     let offer = manifest(Class::Routine, vec![plain(&bytes)]);
     let states = lab.offer("a", &offer).await.unwrap();
-    assert_eq!(states, [ObjectState::Missing(vec![0..bytes.len() as u64])]);
+    assert_eq!(states, [ObjectState::Missing(only(0..bytes.len() as u64))]);
     let receipt = lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..bytes.len()).await.unwrap().unwrap();
     assert_eq!(receipt.sha256, Sha256::of(&bytes));
     let kept = std::fs::read(lab.store.blobs().path_of(&receipt.hash)).unwrap();
@@ -68,7 +68,7 @@ async fn a_restart_in_the_middle_of_an_object_resumes_from_the_last_sync() {
     lab.offer("a", &offer).await.unwrap();
     let (sent, total) = (5 << 20, bytes.len() as u64);
     assert_eq!(lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..sent).await.unwrap(), None);
-    assert_eq!(lab.offer("a", &offer).await.unwrap(), [ObjectState::Missing(vec![sent as u64..total])]);
+    assert_eq!(lab.offer("a", &offer).await.unwrap(), [ObjectState::Missing(only(sent as u64..total))]);
     let lab = lab.restarted().await;
     let states = lab.offer("a", &offer).await.unwrap();
     let [ObjectState::Missing(ranges)] = &states[..] else { panic!("{states:?}") };

@@ -266,7 +266,12 @@ fn finish_blocking(
         Err(RestoreError::Disk(error)) => return Finished::Failed(disk_refusal(&error)),
         Err(RestoreError::Io(error)) => return Finished::Failed(read_failed(&error)),
     };
-    let admitted = facts::admit(plain.path(), study);
+    // A reader that fails on a hostile file refuses that file; it must not be sent again for ever.
+    let read = std::panic::AssertUnwindSafe(|| facts::admit(plain.path(), study));
+    let admitted = std::panic::catch_unwind(read).unwrap_or_else(|_| {
+        let reason = "the header reader failed on this file";
+        Err(NotAdmitted::Refused(Refusal::new(Code::RefusedUnparsable, "file", reason)))
+    });
     // Wrong bytes are a digest fault first, whatever their header looks like.
     match blobs.commit_checked(plain, object, admitted) {
         Ok(finished) => finished,

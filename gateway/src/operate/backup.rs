@@ -98,6 +98,7 @@ pub async fn restore(from: &Path, home: &Home, now: UtcMs) -> anyhow::Result<Sea
     // Last: without its configuration no gateway starts there.
     copy_file(&from.join(CONFIG_FILE), &home.path().join(CONFIG_FILE))?;
     let store = super::open_store(home).await?;
+    store.write(move |tx| Box::pin(async move { crate::store::begin_incarnation(tx, now).await })).await?;
     let report = verify::verify_store(&store, now).await?;
     store.close().await;
     anyhow::ensure!(report.ok, "the restored store has faults: {:?}", report.faults);

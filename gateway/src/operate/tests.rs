@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit;
-use crate::ingest::samples::{Film, Lab, NOW, STUDY, clinic, manifest, plain};
+use crate::ingest::samples::{Film, Lab, NOW, STUDY, clinic, manifest, overwrite, plain};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use relay_core::ids::{PersonId, StudyUid};
@@ -121,7 +121,7 @@ async fn a_study_is_exported_byte_exact_and_a_damaged_byte_is_named() {
     let path = lab.store.blobs().path_of(&plain(&films[1]).hash);
     let mut bytes = films[1].clone();
     bytes[700] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    overwrite(&path, bytes);
     let damaged =
         export::export_study(&lab.store, &uid, Some(&clinic("a")), &lab.dir.path().join("out3")).await;
     assert!(damaged.unwrap_err().to_string().contains("damaged"));
@@ -136,7 +136,7 @@ async fn verify_store_finds_a_flipped_byte_and_a_missing_file_and_the_clinic_is_
     assert!(verify::verify_store(&lab.store, NOW).await.unwrap().ok);
     let mut bytes = films[0].clone();
     bytes[700] ^= 1;
-    std::fs::write(lab.store.blobs().path_of(&plain(&films[0]).hash), bytes).unwrap();
+    overwrite(lab.store.blobs().path_of(&plain(&films[0]).hash), bytes);
     std::fs::remove_file(lab.store.blobs().path_of(&plain(&films[1]).hash)).unwrap();
     let report = verify::verify_store(&lab.store, NOW).await.unwrap();
     assert_eq!((report.ok, report.objects, report.faults.len()), (false, 2, 2));
@@ -171,7 +171,7 @@ async fn a_backup_taken_while_objects_arrive_restores_to_a_whole_store() {
     assert!(backup::restore(&to, &new_home, NOW).await.unwrap_err().to_string().contains("not empty"));
     let mut bytes = std::fs::read(to.join("county.db")).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
-    std::fs::write(to.join("county.db"), bytes).unwrap();
+    overwrite(to.join("county.db"), bytes);
     let damaged = backup::restore(&to, &Home(dir.path().join("third")), NOW).await;
     assert!(damaged.unwrap_err().to_string().contains("damaged"));
     std::fs::remove_file(to.join("backup.json")).unwrap();
@@ -192,7 +192,7 @@ async fn doctor_finds_a_new_home_in_order_and_names_a_broken_configuration() {
             .collect::<Vec<_>>()
     };
     assert_eq!(failed(doctor::examine(&home, &clock).await), Vec::<&str>::new());
-    std::fs::write(home.path().join("gateway.toml"), "[site]\nid = 3\n").unwrap();
+    overwrite(home.path().join("gateway.toml"), "[site]\nid = 3\n");
     assert_eq!(failed(doctor::examine(&home, &clock).await), ["configuration"]);
     let nowhere = Home(dir.path().join("nowhere"));
     assert!(open_store(&nowhere).await.unwrap_err().to_string().contains("not the home of a gateway"));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ingest::samples::{Film, Lab, NOW, STUDY, clinic, manifest, plain, policy};
+use crate::ingest::samples::{Film, Lab, NOW, STUDY, clinic, manifest, overwrite, plain, policy};
 use crate::store::{event, one_row};
 use relay_core::codes::Code;
 use relay_core::ids::{NoteId, ObjectHash, ReportId, StudyUid};
@@ -238,7 +238,7 @@ async fn a_refused_letter_is_recorded_and_not_sent_again() {
 async fn a_body_that_changed_on_our_disk_does_not_leave_the_county() {
     let lab = lab_with_study().await;
     let hash = post(&lab, "l1", LetterKind::Report, 2, b"package", 1).await;
-    std::fs::write(lab.store.blobs().path_of(&hash), b"pakcage").unwrap();
+    overwrite(lab.store.blobs().path_of(&hash), b"pakcage");
     let error = returns(&lab).body(&clinic("a"), &letter_id("l1"), NOW).await.unwrap_err();
     assert_eq!(error.code, Code::StorageFailed);
 }

@@ -198,5 +198,41 @@ impl Store {
     }
 }
 
+/// Key of `site` that holds the store's incarnation.
+const INCARNATION: &str = "incarnation";
+
+/// Which life of the store this is: empty in the first, the time of the restore in later ones. Part of every id that a
+/// clinic sees, because a restored store gives its row numbers out again.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn incarnation(tx: &mut SqliteConnection) -> Result<String, StoreError> {
+    let found: Option<String> = sqlx::query_scalar("SELECT value FROM site WHERE key = $1")
+        .bind(INCARNATION)
+        .fetch_optional(tx)
+        .await
+        .map_err(StoreError::database("read the store's incarnation"))?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Begins a new life of a restored store. `at` makes it differ from any other restore of the same backup.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn begin_incarnation(
+    tx: &mut SqliteConnection,
+    at: relay_core::clock::UtcMs,
+) -> Result<(), StoreError> {
+    // Seconds are enough to tell two restores of one backup apart, and keep the id short.
+    let value = format!("{:x}x", at.0 / relay_core::clock::SECOND_MS);
+    sqlx::query("INSERT INTO site (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2")
+        .bind(INCARNATION)
+        .bind(value)
+        .execute(tx)
+        .await
+        .map_err(StoreError::database("begin a new incarnation"))?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests;
