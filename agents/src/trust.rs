@@ -9,10 +9,12 @@ use relay_certs::signing::{
 use relay_certs::trust::{TlsError, TlsIdentity, TrustStore, agent_client_config};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
+use relay_core::durable::{RealDisk, write_atomic};
 use relay_core::ids::ClinicId;
 use relay_core::letter::{Note, NoteBody};
 use relay_core::report::{PackageError, ReportPackage};
 use rustls_pki_types::CertificateDer;
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 /// Why the device's identity cannot be used.
@@ -46,6 +48,8 @@ pub struct Device {
     identity: TlsIdentity,
     ca: CertificateDer<'static>,
     trust: RwLock<TrustStore>,
+    /// Where a newer revocation list is kept.
+    crl: Option<PathBuf>,
 }
 
 /// Why a package is not valid.
@@ -91,8 +95,9 @@ impl Device {
             return Err(DeviceError::NotEnrolled(chain.display().to_string()));
         }
         let identity = TlsIdentity::load(&chain, &key)?;
-        let device = Self::of(identity)
+        let mut device = Self::of(identity)
             .map_err(|reason| DeviceError::Chain { file: chain.display().to_string(), reason })?;
+        device.crl = Some(home.crl());
         if let Ok(crl) = std::fs::read(home.crl()) {
             device
                 .update_crl(&crl)
@@ -112,7 +117,7 @@ impl Device {
         let peer = PeerIdentity::from_certificate(leaf).map_err(|e| e.to_string())?;
         let ca = ca.clone();
         let trust = RwLock::new(TrustStore::new(ca.clone()));
-        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust })
+        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, crl: None })
     }
 
     /// The clinic that the certificate names.
@@ -151,7 +156,7 @@ impl Device {
     /// [`Invalid`] naming the part.
     pub fn verify(&self, package: &[u8], now: UtcMs) -> Result<VerifiedReport, Invalid> {
         let package = ReportPackage::decode(package)?;
-        let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
+        let trust = self.newest(&package);
         Ok(verify_report(&package, &trust, &self.clinic, now)?)
     }
 
@@ -161,8 +166,21 @@ impl Device {
     /// [`Invalid`] naming the part.
     pub fn verify_plan(&self, package: &[u8], now: UtcMs) -> Result<VerifiedReport, Invalid> {
         let package = ReportPackage::decode(package)?;
-        let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
+        let trust = self.newest(&package);
         Ok(verify_plan(&package, &trust, &self.clinic, now)?)
+    }
+
+    /// What is trusted, after taking and keeping the package's revocation list where it is newer: a clinic learns of a
+    /// revocation with the next report. A list that is not the county's is left to the verifier, which names it.
+    fn newest(&self, package: &ReportPackage) -> TrustStore {
+        let list = package.revocations.as_deref();
+        if let (Some(list), Some(path)) = (list, &self.crl)
+            && self.update_crl(list).is_ok_and(|newer| newer)
+            && let Err(error) = write_atomic(&RealDisk, path, list, 0o600)
+        {
+            tracing::warn!(%error, "the revocation list is in force but could not be kept");
+        }
+        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Signs a note with the device's key.

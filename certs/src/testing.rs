@@ -290,5 +290,6 @@ pub fn test_package(
         pdf: pdf.to_vec(),
         author_cms: signed.cms,
         review,
+        revocations: None,
     }
 }

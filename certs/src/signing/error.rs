@@ -22,6 +22,8 @@ pub enum Part {
     Review,
     /// `reviewer.p7s`
     ReviewerSignature,
+    /// `revocations.crl`
+    Revocations,
 }
 
 impl Part {
@@ -35,6 +37,7 @@ impl Part {
             Self::AuthorSignature => "author.p7s",
             Self::Review => "review.json",
             Self::ReviewerSignature => "reviewer.p7s",
+            Self::Revocations => "revocations.crl",
         }
     }
 
@@ -48,6 +51,7 @@ impl Part {
             Self::AuthorSignature => "报告医师签名",
             Self::Review => "审核清单",
             Self::ReviewerSignature => "审核医师签名",
+            Self::Revocations => "吊销列表",
         }
     }
 }

@@ -253,6 +253,7 @@ fn the_released_version_has_content_and_appearance_of_its_own() {
         pdf,
         author_cms: author.cms,
         review: Some((signed.bytes, signed.cms)),
+        revocations: None,
     };
     let verified = scene.verify(&package).unwrap();
     assert_eq!(verified.review_manifest(), Some(&review));
@@ -289,6 +290,7 @@ fn a_review_that_does_not_fit_the_authors_version_is_neither_signed_nor_accepted
             pdf: PDF.to_vec(),
             author_cms: author.cms.clone(),
             review: Some((bytes, cms)),
+            revocations: None,
         };
         let error = scene.refused(&package);
         let named =
@@ -392,6 +394,7 @@ fn the_author_cannot_review_himself_and_a_reader_cannot_review() {
         pdf,
         author_cms: author.cms,
         review: Some((bytes, cms)),
+        revocations: None,
     };
     assert_eq!(scene.refused(&package).code(), Code::ReviewerIsAuthor);
 }
@@ -415,7 +418,7 @@ fn a_signature_of_the_wrong_role_is_refused_by_the_verifier_too() {
 fn forged(manifest: &SignedManifest, doctor: &TestDoctor) -> ReportPackage {
     let bytes = relay_core::report::canonical_json(manifest).unwrap();
     let author_cms = forged_cms(&bytes, manifest.signed_at, doctor);
-    ReportPackage { manifest: bytes, json: JSON.to_vec(), pdf: PDF.to_vec(), author_cms, review: None }
+    ReportPackage { manifest: bytes, json: JSON.to_vec(), pdf: PDF.to_vec(), author_cms, review: None, revocations: None }
 }
 
 fn forged_cms(content: &[u8], signing_time: UtcMs, doctor: &TestDoctor) -> Vec<u8> {

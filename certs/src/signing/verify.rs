@@ -14,7 +14,7 @@ use super::{Part, SignatureSuite, VerifyReportError as Error};
 use crate::authority::RevocationReason;
 use crate::certificate::{self, DoctorIdentity, DoctorRole};
 use crate::keys::verify_p256;
-use crate::trust::TrustStore;
+use crate::trust::{CrlError, TrustStore};
 
 /// How far in the future of this clock a signature may be. Generous: a clinic's clock may be hours slow, and a report
 /// must not wait for a technician.
@@ -208,6 +208,7 @@ pub fn verify_report(
     expect_clinic: &ClinicId,
     at: UtcMs,
 ) -> Result<VerifiedReport, Error> {
+    let trust = &newest_list(package, trust)?;
     Check { package, trust, expect_clinic, at }.run(PURPOSE_REPORT)
 }
 
@@ -221,7 +222,18 @@ pub fn verify_plan(
     expect_clinic: &ClinicId,
     at: UtcMs,
 ) -> Result<VerifiedReport, Error> {
+    let trust = &newest_list(package, trust)?;
     Check { package, trust, expect_clinic, at }.run(PURPOSE_PLAN)
+}
+
+/// What is trusted here, with the package's revocation list where that is the newer one. An older list is passed over: it
+/// was the newest when the report was signed.
+fn newest_list(package: &ReportPackage, trust: &TrustStore) -> Result<TrustStore, Error> {
+    let mut newest = trust.clone();
+    match package.revocations.as_deref().map(|der| newest.update_crl(der)) {
+        None | Some(Ok(_) | Err(CrlError::RolledBack { .. })) => Ok(newest),
+        Some(Err(error)) => Err(damaged(Part::Revocations, error.to_string())),
+    }
 }
 
 struct Check<'a> {

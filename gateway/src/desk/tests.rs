@@ -1,7 +1,7 @@
 //! The reading room's day on a real store: claim, draft, sign, audit, with real keys and the clinic's verifier.
 
 use super::{AuditTrail, CountyDesk};
-use crate::reports::{FileVault, Press, Site};
+use crate::reports::{CountyTrust, FileVault, Press, Site};
 use crate::store::Store;
 use async_trait::async_trait;
 use relay_certs::certificate::DoctorRole;
@@ -84,6 +84,10 @@ async fn room() -> Room {
         fonts: Arc::new(Fonts::load(None).expect("fonts-noto-cjk is installed")),
         vault: Arc::new(FileVault::new(signers)),
         policy: Arc::new(SlaPolicy::default()),
+        trust: CountyTrust::new(
+            county.ca().clone(),
+            home.path().join("ca").join(relay_certs::authority::CRL_FILE),
+        ),
     };
     let trail = Arc::new(Trail::default());
     let desk = CountyDesk::new(store.clone(), press, trail.clone());

@@ -40,6 +40,8 @@ pub struct StudyFacts {
     pub body_part: Option<String>,
     /// `L`, `R`, `B` when the files agree.
     pub laterality: Option<String>,
+    /// Which life of the store this is: see [`crate::store::incarnation`].
+    pub incarnation: String,
     /// Signed versions so far.
     pub versions: Vec<ReportVersion>,
     /// Newest critical notice: code, finding, told to, when, read back.
@@ -86,6 +88,7 @@ impl StudyFacts {
             Ok(values)
         };
         let (views, parts, sides) = (column("view_position")?, column("body_part")?, column("laterality")?);
+        let incarnation = crate::store::incarnation(tx).await?;
         let versions = super::versions(tx, study_id).await?;
         let critical = critical(tx, study_id).await?;
         let laterality = if sides.len() == 1 { sides.into_iter().next() } else { None };
@@ -99,7 +102,7 @@ impl StudyFacts {
             views,
             body_part,
             laterality,
-            versions,
+            incarnation, versions,
             critical,
         })
     }

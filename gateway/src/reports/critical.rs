@@ -88,7 +88,8 @@ pub async fn raise_critical(
                     .fetch_one(&mut *tx)
                     .await
                     .map_err(StoreError::database("count critical notices"))?;
-                let id = letter_id(&format!("crit-{}-{}", stored.study_id, count + 1))?;
+                let life = crate::store::incarnation(tx).await?;
+                let id = letter_id(&format!("crit-{life}{}-{}", stored.study_id, count + 1))?;
                 let letter = NewLetter {
                     id: id.clone(),
                     clinic: &stored.clinic,

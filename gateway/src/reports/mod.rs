@@ -19,6 +19,6 @@ pub use identity::correct_identity;
 pub use letter::{NewLetter, post};
 pub use retake::{REASONS, Retake, request_retake};
 pub use sign::{Press, audit, sign};
-pub use signer::{FileVault, SignerVault};
+pub use signer::{CountyTrust, FileVault, SignerVault};
 pub use text::{put_text, text_of};
 pub use version::{package_hash, versions};

@@ -78,7 +78,8 @@ pub async fn request_retake(
                     .fetch_one(&mut *tx)
                     .await
                     .map_err(StoreError::database("count retake requests"))?;
-                let id = letter_id(&format!("retake-{}-{}", stored.study_id, count + 1))?;
+                let life = crate::store::incarnation(tx).await?;
+                let id = letter_id(&format!("retake-{life}{}-{}", stored.study_id, count + 1))?;
                 let letter = NewLetter {
                     id: id.clone(),
                     clinic: &stored.clinic,

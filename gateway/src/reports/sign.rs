@@ -5,15 +5,15 @@ use super::content::{Site, StudyFacts, Wanted, content};
 use super::critical::{blocking, letter_id};
 use super::draft::{check_text, load_draft};
 use super::letter::{NewLetter, post};
-use super::signer::SignerVault;
+use super::signer::{CountyTrust, SignerVault};
 use super::text::put_text;
 use crate::queue::{self, StoredItem};
 use crate::sla::{self, kinds};
 use crate::store::{NewEvent, Scope, Store, StoreError, event, signed};
-use relay_certs::signing::{Signed as Sealed, Signer, sign_report, sign_review};
+use relay_certs::signing::{Signed as Sealed, Signer, sign_report, sign_review, verify_report};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
-use relay_core::ids::{ObjectHash, PersonId, ReportId, Sha256};
+use relay_core::ids::{ClinicId, ObjectHash, PersonId, ReportId, Sha256};
 use relay_core::letter::LetterKind;
 use relay_core::report::{
     PURPOSE_REPORT, PURPOSE_REVIEW, ReportKind, ReportPackage, ReviewManifest, SignedManifest,
@@ -37,11 +37,27 @@ pub struct Press {
     pub vault: Arc<dyn SignerVault>,
     /// Policy.
     pub policy: Arc<SlaPolicy>,
+    /// Whose signatures count.
+    pub trust: CountyTrust,
 }
 
 impl std::fmt::Debug for Press {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Press").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+impl Press {
+    /// Puts the newest revocation list into the package and verifies it as the clinic will: what does not verify here
+    /// never leaves. A doctor whose certificate was revoked or has expired is refused at this point.
+    fn prove(&self, package: ReportPackage, clinic: &ClinicId, now: UtcMs) -> Result<ReportPackage, Refusal> {
+        let (trust, list) = self.trust.now()?;
+        let package = ReportPackage { revocations: Some(list), ..package };
+        verify_report(&package, &trust, clinic, now).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a fresh signature does not verify");
+            Refusal::new(error.code(), error.part().file(), error.to_string())
+        })?;
+        Ok(package)
     }
 }
 
@@ -65,8 +81,9 @@ struct Pressed {
     author_signed_at: UtcMs,
 }
 
-fn report_id(site: &Site, study_id: i64) -> Result<ReportId, Refusal> {
-    ReportId::parse(&format!("{}-r{study_id}", site.id))
+/// Unique over restores too: a restored store counts its rows again from the backup's, but is another incarnation.
+fn report_id(site: &Site, facts: &StudyFacts) -> Result<ReportId, Refusal> {
+    ReportId::parse(&format!("{}-{}r{}", site.id, facts.incarnation, facts.stored.study_id))
         .map_err(|e| Refusal::new(Code::Internal, "report id", e.to_string()))
 }
 
@@ -185,7 +202,7 @@ impl AuthorJob {
     fn run(self, pin: &str) -> Result<(Pressed, Vec<u8>), Refusal> {
         let signer = self.press.vault.open(&self.reader.id, pin)?;
         let (version, previous) = next_version(&self.facts);
-        let id = report_id(&self.press.site, self.facts.stored.study_id)?;
+        let id = report_id(&self.press.site, &self.facts)?;
         let wanted = Wanted {
             text: &self.text,
             kind: self.kind,
@@ -216,8 +233,15 @@ impl AuthorJob {
             signed_at: self.now,
         };
         let sealed = sign_report(signer.as_ref(), &manifest).map_err(sign_error)?;
-        let package =
-            ReportPackage { manifest: sealed.bytes, json, pdf, author_cms: sealed.cms, review: None };
+        let package = ReportPackage {
+            manifest: sealed.bytes,
+            json,
+            pdf,
+            author_cms: sealed.cms,
+            review: None,
+            revocations: None,
+        };
+        let package = self.press.prove(package, &self.facts.stored.clinic, self.now)?;
         let bytes =
             package.encode().map_err(|e| Refusal::new(Code::RefusedTooLarge, "report", e.to_string()))?;
         let pressed = Pressed {
@@ -346,7 +370,7 @@ impl ReviewJob {
         let sealed_author =
             Sealed { bytes: self.package.manifest.clone(), cms: self.package.author_cms.clone() };
         let (version, _) = next_version(&self.facts);
-        let id = report_id(&self.press.site, self.facts.stored.study_id)?;
+        let id = report_id(&self.press.site, &self.facts)?;
         let kind = if self.author.reason.is_some() { ReportKind::Correction } else { ReportKind::Final };
         let words_changed = self.changed.as_ref().is_some_and(|text| *text != self.author.text);
         let text = self.changed.clone().unwrap_or_else(|| self.author.text.clone());
@@ -388,7 +412,9 @@ impl ReviewJob {
             pdf,
             author_cms: sealed_author.cms,
             review: Some((sealed.bytes, sealed.cms)),
+            revocations: None,
         };
+        let package = self.press.prove(package, &self.facts.stored.clinic, self.now)?;
         let bytes =
             package.encode().map_err(|e| Refusal::new(Code::RefusedTooLarge, "report", e.to_string()))?;
         let pressed = Pressed {
@@ -448,7 +474,7 @@ async fn release_version(
                 };
                 let stored = before.with(next);
                 queue::save(tx, &stored, now).await?;
-                let id = report_id(&site, stored.study_id)?;
+                let id = report_id(&site, &facts)?;
                 insert_version(tx, &stored, &id, &pressed, now).await?;
                 settle_attention(tx, &stored).await?;
                 let (kind, state) = (pressed.kind, stored.item.state.word().to_owned());

@@ -27,8 +27,12 @@ pub mod kinds {
     pub const RETAKEN: &str = "work.retaken";
 }
 
+fn kind_of(event: &StoredEvent) -> Option<ReportKind> {
+    event.body.get("kind").and_then(|k| k.as_str()).and_then(|k| k.parse().ok())
+}
+
 fn is_preliminary(event: &StoredEvent) -> bool {
-    event.body.get("kind").and_then(|k| k.as_str()) == Some(ReportKind::Preliminary.word())
+    kind_of(event) == Some(ReportKind::Preliminary)
 }
 
 /// Folds a study's events, oldest first, into the times that its deadlines are computed from. The first of each kind
@@ -49,6 +53,8 @@ pub fn fold(t0: UtcMs, events: &[StoredEvent]) -> StudyTimes {
                 &mut times.reported
             }
             kinds::AUDITED => &mut times.audited,
+            // Which version it was about is not known: it moves no clock.
+            kinds::RECEIVED | kinds::OPENED if kind_of(event).is_none() => continue,
             kinds::RECEIVED if is_preliminary(event) => &mut times.prelim_received,
             kinds::RECEIVED => &mut times.received,
             kinds::OPENED if is_preliminary(event) => &mut times.prelim_opened,
@@ -154,6 +160,12 @@ mod tests {
         let times = fold(UtcMs(0), &events);
         assert_eq!((times.prelim_received, times.received), (Some(UtcMs(6)), Some(UtcMs(9))));
         assert_eq!((times.prelim, times.audited), (Some(UtcMs(5)), Some(UtcMs(8))));
+    }
+
+    #[test]
+    fn an_opening_of_an_unknown_version_moves_no_clock() {
+        let events = [event(kinds::OPENED, 9, serde_json::json!({ "kind": null }))];
+        assert_eq!(fold(UtcMs(0), &events), StudyTimes { t0: UtcMs(0), ..StudyTimes::default() });
     }
 
     #[test]

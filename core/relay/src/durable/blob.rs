@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes read at a time when a blob is hashed.
 const READ_BYTES: usize = 256 * 1024;
@@ -61,6 +62,8 @@ fn disk_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Blob
 pub struct BlobStore {
     disk: Arc<dyn Disk>,
     root: PathBuf,
+    /// Tells apart temporary files of equal bytes that are written at the same time.
+    puts: Arc<AtomicU64>,
 }
 
 /// An unfinished blob: bytes at offsets, not yet hashed. Survives a restart under its name.
@@ -116,10 +119,19 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Disk`] when the directories cannot be made.
     pub fn open(disk: Arc<dyn Disk>, root: impl Into<PathBuf>) -> Result<Self, BlobError> {
-        let store = Self { disk, root: root.into() };
-        for dir in [store.root.join("blobs"), store.root.join("partial")] {
+        let store = Self { disk, root: root.into(), puts: Arc::new(AtomicU64::new(0)) };
+        let blobs = store.root.join("blobs");
+        for dir in [blobs.clone(), store.root.join("partial")] {
             store.disk.create_dir_all(&dir).map_err(disk_error("create", &dir))?;
         }
+        // All of them now, and synced now: nobody may rely on a directory whose entry somebody else has yet to sync.
+        for first in 0..=u8::MAX {
+            let dir = blobs.join(hex::encode([first]));
+            if !dir.is_dir() {
+                store.disk.create_dir_all(&dir).map_err(disk_error("create", &dir))?;
+            }
+        }
+        store.disk.sync_dir(&blobs).map_err(disk_error("sync", &blobs))?;
         Ok(store)
     }
 
@@ -179,7 +191,11 @@ impl BlobStore {
         if found != *expected {
             return Err(BlobError::Digest { expected: *expected, found });
         }
-        partial.sync()?;
+        if let Err(error) = partial.sync() {
+            // After a failed sync the page cache may claim what the disk does not have: start again from nothing.
+            let _ = self.disk.remove(&partial.path);
+            return Err(error);
+        }
         self.place(&partial.path, expected)?;
         Ok(sha256)
     }
@@ -191,9 +207,11 @@ impl BlobStore {
     pub fn put(&self, bytes: &[u8]) -> Result<ObjectHash, BlobError> {
         let hash = ObjectHash::of(bytes);
         if self.contains(&hash) {
+            // Whoever placed it may not have come to sync the directory.
+            self.sync_place(&hash)?;
             return Ok(hash);
         }
-        let temp = self.partial_path(&format!("{hash}.put"));
+        let temp = self.partial_path(&format!("{hash}.{}.put", self.puts.fetch_add(1, Ordering::Relaxed)));
         let mut file = self.disk.create(&temp, BLOB_MODE).map_err(disk_error("create", &temp))?;
         let written = file.write_at(0, bytes).and_then(|()| file.sync());
         if let Err(source) = written {
@@ -206,9 +224,13 @@ impl BlobStore {
 
     fn place(&self, from: &Path, hash: &ObjectHash) -> Result<(), BlobError> {
         let to = self.path_of(hash);
-        let dir = to.parent().expect("invariant: a blob path has a parent");
-        self.disk.create_dir_all(dir).map_err(disk_error("create", dir))?;
         self.disk.rename(from, &to).map_err(disk_error("rename", &to))?;
+        self.sync_place(hash)
+    }
+
+    fn sync_place(&self, hash: &ObjectHash) -> Result<(), BlobError> {
+        let path = self.path_of(hash);
+        let dir = path.parent().expect("invariant: a blob path has a parent");
         self.disk.sync_dir(dir).map_err(disk_error("sync", dir))
     }
 

@@ -1,4 +1,4 @@
-//! The package in which a report version travels and is kept: five parts, length-prefixed, in fixed order.
+//! The package in which a report version travels and is kept: seven parts, length-prefixed, in fixed order.
 //!
 //! Layout: `RELAYPK1`, then for each part `tag: u8, length: u32 big-endian, bytes`. Part tags are never reused.
 
@@ -11,6 +11,7 @@ const TAG_PDF: u8 = 3;
 const TAG_AUTHOR_CMS: u8 = 4;
 const TAG_REVIEW: u8 = 5;
 const TAG_REVIEWER_CMS: u8 = 6;
+const TAG_REVOCATIONS: u8 = 7;
 
 /// A report version as it left the county: content, appearance and signatures. Nothing in it is trusted before
 /// `relay_certs` has verified it.
@@ -26,6 +27,9 @@ pub struct ReportPackage {
     pub author_cms: Vec<u8>,
     /// Canonical bytes of the `ReviewManifest` and `reviewer.p7s`, the detached CMS over it.
     pub review: Option<(Vec<u8>, Vec<u8>)>,
+    /// `revocations.crl`: the county's revocation list as of signing (RFC 5280, DER, signed by the county CA), so that
+    /// a clinic learns of a revocation with the next report, and the evidence stays with the report.
+    pub revocations: Option<Vec<u8>>,
 }
 
 /// Why bytes are not a package.
@@ -64,6 +68,9 @@ impl ReportPackage {
             parts.push((TAG_REVIEW, review));
             parts.push((TAG_REVIEWER_CMS, cms));
         }
+        if let Some(list) = &self.revocations {
+            parts.push((TAG_REVOCATIONS, list));
+        }
         let total: usize = MAGIC.len() + parts.iter().map(|(_, bytes)| 5 + bytes.len()).sum::<usize>();
         if total as u64 > limits::MAX_LETTER_BYTES {
             return Err(PackageError::TooLarge(total));
@@ -88,10 +95,10 @@ impl ReportPackage {
             return Err(PackageError::TooLarge(bytes.len()));
         }
         let mut rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(PackageError::Magic)?;
-        let mut parts: [Option<Vec<u8>>; 6] = Default::default();
+        let mut parts: [Option<Vec<u8>>; 7] = Default::default();
         let mut last = 0;
         while let Some((&tag, after)) = rest.split_first() {
-            if tag <= last || tag > TAG_REVIEWER_CMS {
+            if tag <= last || tag > TAG_REVOCATIONS {
                 return Err(PackageError::Part(tag));
             }
             let (length, after) = after.split_first_chunk::<4>().ok_or(PackageError::Truncated(tag))?;
@@ -103,7 +110,7 @@ impl ReportPackage {
             parts[usize::from(tag) - 1] = Some(part.to_vec());
             (last, rest) = (tag, after);
         }
-        let [manifest, json, pdf, author_cms, review, reviewer_cms] = parts;
+        let [manifest, json, pdf, author_cms, review, reviewer_cms, revocations] = parts;
         let review = match (review, reviewer_cms) {
             (Some(review), Some(cms)) => Some((review, cms)),
             (None, None) => None,
@@ -116,6 +123,7 @@ impl ReportPackage {
             pdf: pdf.ok_or(PackageError::Missing(TAG_PDF))?,
             author_cms: author_cms.ok_or(PackageError::Missing(TAG_AUTHOR_CMS))?,
             review,
+            revocations,
         })
     }
 }
@@ -131,6 +139,7 @@ mod tests {
             pdf: b"%PDF".to_vec(),
             author_cms: vec![0x30],
             review: review.then(|| (b"r".to_vec(), vec![0x30, 0])),
+            revocations: review.then(|| vec![0x30, 1]),
         }
     }
 
@@ -145,8 +154,9 @@ mod tests {
     #[test]
     fn every_cut_is_refused() {
         let bytes = package(true).encode().unwrap();
-        let whole_without_review = package(false).encode().unwrap().len();
-        for cut in (0..bytes.len()).filter(|cut| *cut != whole_without_review) {
+        // Two cuts leave a lawful package: before the review, and before the revocation list.
+        let lawful = [package(false).encode().unwrap().len(), bytes.len() - 7];
+        for cut in (0..bytes.len()).filter(|cut| !lawful.contains(cut)) {
             assert!(ReportPackage::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
