@@ -154,6 +154,20 @@ async fn a_full_disk_is_said_keeps_what_was_there_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn an_object_named_before_its_record_failed_is_recorded_at_the_next_try() {
+    let lab = Lab::new().await;
+    let bytes = film(3);
+    let offer = manifest(Class::Routine, vec![plain(&bytes)]);
+    lab.offer("a", &offer).await.unwrap();
+    // An earlier try ended between the blob's name and the transaction.
+    lab.store.blobs().put(&bytes).unwrap();
+    let receipt = lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..bytes.len()).await.unwrap().unwrap();
+    assert_eq!(receipt.hash, ObjectHash::of(&bytes));
+    assert_eq!(lab.number("SELECT count(*) FROM object").await, 1);
+    assert_eq!(lab.number("SELECT count(*) FROM refused").await, 0);
+}
+
+#[tokio::test]
 async fn a_failed_sync_or_rename_is_no_receipt() {
     let lab = Lab::new().await;
     let bytes = film(1);

@@ -49,6 +49,8 @@ enum Finished {
     Durable(Sha256, Box<ObjectFacts>),
     Refused(Refusal),
     Failed(Refusal),
+    /// The partial is not there, though its ranges were noted.
+    Lost,
 }
 
 impl PartialWriter {
@@ -124,6 +126,13 @@ impl PartialWriter {
         let result = match finished {
             Finished::Durable(sha256, facts) => self.record(sha256, *facts, now).await?,
             Finished::Failed(refusal) => return Err(refusal),
+            Finished::Lost => {
+                // What was received is not on the disk any more (a failed sync took it): ask for all of it again.
+                state.written = Ranges::default();
+                self.remember(Ranges::default()).await?;
+                let reason = "the county lost the bytes before they were named; they are asked for again";
+                return Err(Refusal::new(Code::StorageFailed, "disk", reason));
+            }
             Finished::Refused(refusal) => return self.refuse(state, refusal, now).await,
         };
         self.discard_leftovers().await;
@@ -152,9 +161,6 @@ impl PartialWriter {
 
     /// Coded form and stale plaintext of a finished object. Left-overs are swept at the next start.
     async fn discard_leftovers(&self) {
-        if self.object.coded.encoding == Encoding::Identity {
-            return;
-        }
         let (blobs, name) = (self.ingest.0.store.blobs().clone(), name_of(&self.clinic, &self.object));
         let swept = tokio::task::spawn_blocking(move || blobs.discard(&name)).await;
         if !matches!(swept, Ok(Ok(()))) {
@@ -239,6 +245,17 @@ fn write_at(
     (Some(file), written)
 }
 
+/// An object that has its name already, because an earlier try ended between the name and the record (full disk, kill):
+/// proven again, so that it can be recorded. `None` when there is none, or it is not what its name says.
+fn already_named(blobs: &BlobStore, object: &ManifestObject, study: &StudyUid) -> Option<Finished> {
+    let (sha256, _) = blobs.verify(&object.hash).ok()?;
+    match facts::admit(&blobs.path_of(&object.hash), study) {
+        Ok(facts) => Some(Finished::Durable(sha256, Box::new(facts))),
+        Err(NotAdmitted::Io(error)) => Some(Finished::Failed(read_failed(&error))),
+        Err(NotAdmitted::Refused(_)) => None,
+    }
+}
+
 /// Restores, admits and commits one object in the blocking pool.
 fn finish_blocking(
     blobs: &BlobStore,
@@ -247,6 +264,13 @@ fn finish_blocking(
     object: &ManifestObject,
     study: &StudyUid,
 ) -> Finished {
+    if let Some(finished) = already_named(blobs, object, study) {
+        return finished;
+    }
+    let whole = |m: std::fs::Metadata| m.len() == object.coded.length;
+    if file.is_none() && !std::fs::metadata(blobs.partial_path(name)).is_ok_and(whole) {
+        return Finished::Lost;
+    }
     let coded = match file.map_or_else(|| blobs.partial(name), Ok) {
         Ok(coded) => coded,
         Err(error) => return Finished::Failed(disk_refusal(&error)),
