@@ -235,6 +235,13 @@ impl Spool {
         if let (Some(hash), Code::RefusedDigest | Code::RefusedEncoding) = (object, refusal.code)
             && self.digest_was_not_ours(hash).await?
         {
+            // The county forgets a refusal of these bytes only for a newer manifest.
+            sqlx::query("UPDATE study SET generation = generation + 1 WHERE uid = ?")
+                .bind(study.as_str())
+                .execute(&self.0.writer)
+                .await
+                .map_err(db("offer a study again"))?;
+            self.touch();
             return Ok(());
         }
         let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
