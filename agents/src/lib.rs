@@ -20,6 +20,6 @@ pub mod page;
 pub mod run;
 pub mod sniff;
 pub mod spool;
-pub mod trust;
 #[cfg(test)]
 mod testing;
+pub mod trust;

@@ -13,7 +13,10 @@ const MAY_SEE: &[(&str, &[&str])] = &[
     ("relay-certs", &["relay-core"]),
     ("relay-agent", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs"]),
     ("viewer-api", &["relay-core", "relay-ecg", "relay-report", "relay-certs"]),
-    ("relay-gateway", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs", "viewer-api"]),
+    (
+        "relay-gateway",
+        &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs", "viewer-api"],
+    ),
     (
         "relay-tests",
         &[
@@ -44,9 +47,21 @@ const MAY_SEE: &[(&str, &[&str])] = &[
 
 /// Outside crates that only some of our packages may name, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("quinn", &["relay-agent", "relay-gateway", "relay-tests"], "QUIC lives in the two link drivers and the lab"),
-    ("axum", &["viewer-api", "relay-gateway", "relay-agent"], "HTTP lives in the reading room and the clinic's page"),
-    ("sqlx", &["relay-gateway", "relay-agent", "relay-tests"], "SQL lives in the county's store and the spool"),
+    (
+        "quinn",
+        &["relay-agent", "relay-gateway", "relay-tests"],
+        "QUIC lives in the two link drivers and the lab",
+    ),
+    (
+        "axum",
+        &["viewer-api", "relay-gateway", "relay-agent"],
+        "HTTP lives in the reading room and the clinic's page",
+    ),
+    (
+        "sqlx",
+        &["relay-gateway", "relay-agent", "relay-tests"],
+        "SQL lives in the county's store and the spool",
+    ),
     ("dicom-pixeldata", &["viewer-api", "relay-tests"], "image codecs stay out of the agent and the store"),
     ("rcgen", &["relay-certs"], "certificates are made in one place"),
     ("x509-parser", &["relay-certs"], "certificates are read in one place"),
@@ -65,7 +80,8 @@ const NEVER: &[(&str, &str)] = &[
 ];
 
 fn ours() -> (Vec<Package>, BTreeSet<String>) {
-    let metadata = MetadataCommand::new().other_options(vec!["--locked".to_owned(), "--offline".to_owned()]).exec();
+    let metadata =
+        MetadataCommand::new().other_options(vec!["--locked".to_owned(), "--offline".to_owned()]).exec();
     let metadata = metadata.expect("cargo metadata");
     let all = metadata.packages.iter().map(|p| p.name.to_string()).collect();
     let members = metadata.workspace_packages().into_iter().cloned().collect();
@@ -83,7 +99,8 @@ fn our_crates_see_each_other_in_one_direction_only() {
     let names: BTreeSet<String> = members.iter().map(|p| p.name.to_string()).collect();
     let mut wrong = Vec::new();
     for package in &members {
-        let may = allowed.get(package.name.as_str()).unwrap_or_else(|| panic!("{} has no place", package.name));
+        let may =
+            allowed.get(package.name.as_str()).unwrap_or_else(|| panic!("{} has no place", package.name));
         for seen in normal(package).intersection(&names) {
             if !may.contains(&seen.as_str()) {
                 wrong.push(format!("{} must not depend on {seen}", package.name));

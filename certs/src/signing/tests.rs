@@ -418,7 +418,14 @@ fn a_signature_of_the_wrong_role_is_refused_by_the_verifier_too() {
 fn forged(manifest: &SignedManifest, doctor: &TestDoctor) -> ReportPackage {
     let bytes = relay_core::report::canonical_json(manifest).unwrap();
     let author_cms = forged_cms(&bytes, manifest.signed_at, doctor);
-    ReportPackage { manifest: bytes, json: JSON.to_vec(), pdf: PDF.to_vec(), author_cms, review: None, revocations: None }
+    ReportPackage {
+        manifest: bytes,
+        json: JSON.to_vec(),
+        pdf: PDF.to_vec(),
+        author_cms,
+        review: None,
+        revocations: None,
+    }
 }
 
 fn forged_cms(content: &[u8], signing_time: UtcMs, doctor: &TestDoctor) -> Vec<u8> {

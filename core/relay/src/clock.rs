@@ -34,7 +34,8 @@ impl UtcMs {
     /// RFC 3339 in UTC with milliseconds, for logs and JSON.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        jiff::Timestamp::from_millisecond(self.0).map_or_else(|_| format!("{}ms", self.0), |t| format!("{t:.3}"))
+        jiff::Timestamp::from_millisecond(self.0)
+            .map_or_else(|_| format!("{}ms", self.0), |t| format!("{t:.3}"))
     }
 }
 

@@ -210,7 +210,12 @@ mod tests {
         let document = include_str!("../../../docs/errors.md");
         for code in Code::ALL {
             let (number, name, status) = (code.number(), code.name(), code.http_status());
-            let row = format!("| {number} | `{name}` | {:?} | {status} | {} | {} |", code.fault(), code.zh(), code.en());
+            let row = format!(
+                "| {number} | `{name}` | {:?} | {status} | {} | {} |",
+                code.fault(),
+                code.zh(),
+                code.en()
+            );
             assert!(document.contains(&row), "docs/errors.md lacks: {row}");
         }
     }

@@ -269,7 +269,11 @@ impl Sha256 {
 #[must_use]
 pub fn derived_study_uid(clinic: &ClinicId, content: &ObjectHash) -> StudyUid {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(b"relay study uid v1\0").update(clinic.as_str().as_bytes()).update(b"\0").update(&content.0);
+    hasher
+        .update(b"relay study uid v1\0")
+        .update(clinic.as_str().as_bytes())
+        .update(b"\0")
+        .update(&content.0);
     let mut half = [0_u8; 16];
     half.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     StudyUid(format!("2.25.{}", u128::from_be_bytes(half)))

@@ -102,7 +102,8 @@ impl StudyFacts {
             views,
             body_part,
             laterality,
-            incarnation, versions,
+            incarnation,
+            versions,
             critical,
         })
     }

@@ -8,7 +8,7 @@ mod faulty;
 
 pub use blob::{BlobError, BlobStore, Partial};
 pub use disk::{Disk, DiskFile, RealDisk};
-pub use faulty::{FaultyDisk, Faults};
+pub use faulty::{Faults, FaultyDisk};
 
 use std::io;
 use std::path::Path;
@@ -18,8 +18,10 @@ use std::path::Path;
 /// # Errors
 /// The error of the first step that failed; then the old content still stands.
 pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let dir = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path has no parent"))?;
-    let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path has no name"))?;
+    let dir =
+        path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path has no parent"))?;
+    let name =
+        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "path has no name"))?;
     let temp = dir.join(format!(".{}.new", name.to_string_lossy()));
     let written = (|| {
         let mut file = disk.create(&temp, mode)?;

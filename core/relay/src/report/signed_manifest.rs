@@ -131,7 +131,9 @@ pub fn canonical_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Canonic
     Ok(serde_json::to_vec(&value)?)
 }
 
-fn parse_canonical<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
+fn parse_canonical<T: serde::Serialize + serde::de::DeserializeOwned>(
+    bytes: &[u8],
+) -> Result<T, CanonicalError> {
     let value: T = serde_json::from_slice(bytes)?;
     if canonical_json(&value)? == bytes { Ok(value) } else { Err(CanonicalError::NotCanonical) }
 }

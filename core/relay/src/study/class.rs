@@ -1,6 +1,5 @@
 //! Urgency class and kind of work.
 
-
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal, $word:literal, $zh:literal;)+ }) => {
         $(#[$doc])*

@@ -6,5 +6,6 @@ mod manifest;
 pub(crate) use class::words;
 pub use class::{Class, Kind};
 pub use manifest::{
-    CodedForm, Completeness, Encoding, Manifest, ManifestError, ManifestObject, ObjectKind, StudyContext, StudyRevision,
+    CodedForm, Completeness, Encoding, Manifest, ManifestError, ManifestObject, ObjectKind, StudyContext,
+    StudyRevision,
 };
