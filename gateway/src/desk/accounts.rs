@@ -6,12 +6,10 @@ use relay_core::codes::Code;
 use relay_core::ids::{PersonId, Sha256};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use viewer_api::desk::{Account, AccountRow, ClinicRow, Reader, SESSION_IDLE_MS, Session};
+use viewer_api::desk::{
+    Account, AccountRow, ClinicRow, LOCKOUT_FAILURES, LOCKOUT_MS, Reader, SESSION_IDLE_MS, Session,
+};
 
-/// Failures after which an account is locked.
-const MAX_FAILURES: i64 = 5;
-/// How long it stays locked.
-const LOCK_MS: i64 = 15 * MINUTE_MS;
 /// Use is written down at most this often, so that reading a list does not write.
 const TOUCH_MS: i64 = MINUTE_MS;
 
@@ -64,7 +62,7 @@ pub(super) async fn record_login(
     let query = if ok {
         sqlx::query(
             "UPDATE account SET failures = 0, locked_until = NULL, totp_last_step = coalesce($2, totp_last_step)
-             WHERE id = $1",
+             WHERE id = $1 AND ($2 IS NULL OR totp_last_step IS NULL OR totp_last_step < $2)",
         )
         .bind(login.as_str())
         .bind(totp_step.map(signed).transpose()?)
@@ -76,10 +74,14 @@ pub(super) async fn record_login(
              WHERE id = $1",
         )
         .bind(login.as_str())
-        .bind(MAX_FAILURES)
-        .bind(now.plus_ms(LOCK_MS).0)
+        .bind(i64::from(LOCKOUT_FAILURES))
+        .bind(now.plus_ms(LOCKOUT_MS).0)
     };
-    query.execute(tx).await.map_err(StoreError::database("record a login"))?;
+    let done = query.execute(tx).await.map_err(StoreError::database("record a login"))?;
+    if ok && totp_step.is_some() && done.rows_affected() == 0 {
+        // Two logins with one code at the same time: the second is a replay.
+        return Err(StoreError::refuse(Code::Unauthenticated, "totp", "this code has been used"));
+    }
     Ok(())
 }
 
