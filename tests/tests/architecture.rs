@@ -1,142 +1,132 @@
-//! The architecture as a check: which of our crates may see which, and who may use which outside crate. Read from
-//! `cargo metadata`, so a forbidden dependency fails here before anybody gets used to it.
+//! The direction of dependencies, read from `cargo metadata`: who may see whom, and which crate owns which technology.
 
-use cargo_metadata::{DependencyKind, MetadataCommand, Package};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What each of our packages may see of ours, in normal builds. Nobody is left out: a new package must be placed here.
+/// Direct dependencies of our packages that end up in a shipped program.
+fn direct(kinds: &[DependencyKind]) -> BTreeMap<String, BTreeSet<String>> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
+    let metadata: Metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+    metadata
+        .workspace_packages()
+        .into_iter()
+        .map(|package| {
+            let named = package.dependencies.iter().filter(|d| kinds.contains(&d.kind));
+            (package.name.to_string(), named.map(|d| d.name.clone()).collect())
+        })
+        .collect()
+}
+
+const SHIPPED: &[DependencyKind] = &[DependencyKind::Normal, DependencyKind::Build];
+
+/// Which of our packages each of our packages may see.
 const MAY_SEE: &[(&str, &[&str])] = &[
     ("relay-core", &[]),
     ("relay-ecg", &[]),
     ("relay-film", &[]),
-    ("relay-report", &["relay-core"]),
+    ("relay-report", &["relay-core", "relay-ecg"]),
     ("relay-certs", &["relay-core"]),
     ("relay-agent", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs"]),
-    ("viewer-api", &["relay-core", "relay-ecg", "relay-report", "relay-certs"]),
+    ("viewer-api", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs"]),
     (
         "relay-gateway",
         &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs", "viewer-api"],
     ),
-    (
-        "relay-tests",
-        &[
-            "relay-core",
-            "relay-ecg",
-            "relay-film",
-            "relay-report",
-            "relay-certs",
-            "relay-agent",
-            "relay-gateway",
-            "viewer-api",
-        ],
-    ),
-    (
-        "relay-benches",
-        &[
-            "relay-core",
-            "relay-ecg",
-            "relay-film",
-            "relay-report",
-            "relay-certs",
-            "relay-agent",
-            "relay-gateway",
-            "relay-tests",
-        ],
-    ),
 ];
 
-/// Outside crates that only some of our packages may name, and why.
-const ONLY_IN: &[(&str, &[&str], &str)] = &[
+/// Packages that prove the others and are never shipped.
+const LABS: &[&str] = &["relay-tests", "relay-benches"];
+
+/// Technologies and the packages that own them. A name ending in `*` stands for a family.
+const OWNERS: &[(&[&str], &[&str])] = &[
+    (&["quinn", "quinn-proto", "quinn-udp"], &["relay-agent", "relay-gateway"]),
     (
-        "quinn",
-        &["relay-agent", "relay-gateway", "relay-tests"],
-        "QUIC lives in the two link drivers and the lab",
-    ),
-    (
-        "axum",
+        &["axum", "hyper", "hyper-util", "tower-http", "http-body-util"],
         &["viewer-api", "relay-gateway", "relay-agent"],
-        "HTTP lives in the reading room and the clinic's page",
     ),
+    (&["utoipa", "utoipa-axum"], &["viewer-api"]),
+    (&["sqlx"], &["relay-agent", "relay-gateway"]),
     (
-        "sqlx",
-        &["relay-gateway", "relay-agent", "relay-tests"],
-        "SQL lives in the county's store and the spool",
+        &["x509-parser", "x509-cert", "rcgen", "cms", "der", "spki", "const-oid", "p256", "p12-keystore"],
+        &["relay-certs"],
     ),
-    ("dicom-pixeldata", &["viewer-api", "relay-tests"], "image codecs stay out of the agent and the store"),
-    ("rcgen", &["relay-certs"], "certificates are made in one place"),
-    ("x509-parser", &["relay-certs"], "certificates are read in one place"),
-    ("cms", &["relay-certs"], "signatures are made and verified in one place"),
-    ("p256", &["relay-certs"], "keys are used in one place"),
-    ("p12-keystore", &["relay-certs"], "key files are opened in one place"),
-    ("krilla", &["relay-report"], "paper is set in one crate, so that nothing else waits for its build"),
+    (&["dicom-pixeldata", "image"], &["viewer-api"]),
+    (&["dicom-ul"], &["relay-agent"]),
+    (&["krilla", "lopdf"], &["relay-report"]),
+    (&["metrics-exporter-prometheus"], &["relay-gateway", "relay-agent"]),
 ];
 
-/// Crates that nobody may bring in, directly or not.
-const NEVER: &[(&str, &str)] = &[
-    ("openssl-sys", "one TLS stack: rustls with aws-lc-rs"),
-    ("native-tls", "one TLS stack: rustls with aws-lc-rs"),
-    ("rsa", "RUSTSEC-2023-0071"),
-    ("typst", "adds eleven minutes to a build; paper is set with krilla"),
-];
+/// What a pure package must not depend on: it would be async, open sockets or know a database.
+const IMPURE: &[&str] =
+    &["tokio", "async-trait", "quinn", "hyper", "axum", "sqlx", "socket2", "rustls", "reqwest"];
+const PURE: &[&str] = &["relay-core", "relay-ecg", "relay-film", "relay-report"];
 
-fn ours() -> (Vec<Package>, BTreeSet<String>) {
-    let metadata =
-        MetadataCommand::new().other_options(vec!["--locked".to_owned(), "--offline".to_owned()]).exec();
-    let metadata = metadata.expect("cargo metadata");
-    let all = metadata.packages.iter().map(|p| p.name.to_string()).collect();
-    let members = metadata.workspace_packages().into_iter().cloned().collect();
-    (members, all)
-}
-
-fn normal(package: &Package) -> BTreeSet<String> {
-    package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.clone()).collect()
+#[test]
+fn every_package_has_its_place() {
+    let known: BTreeSet<&str> = MAY_SEE.iter().map(|(name, _)| *name).chain(LABS.iter().copied()).collect();
+    for package in direct(SHIPPED).keys() {
+        assert!(known.contains(package.as_str()), "{package}: say in this test what it may see");
+    }
 }
 
 #[test]
-fn our_crates_see_each_other_in_one_direction_only() {
-    let (members, _) = ours();
-    let allowed: BTreeMap<&str, &[&str]> = MAY_SEE.iter().copied().collect();
-    let names: BTreeSet<String> = members.iter().map(|p| p.name.to_string()).collect();
-    let mut wrong = Vec::new();
-    for package in &members {
-        let may =
-            allowed.get(package.name.as_str()).unwrap_or_else(|| panic!("{} has no place", package.name));
-        for seen in normal(package).intersection(&names) {
-            if !may.contains(&seen.as_str()) {
-                wrong.push(format!("{} must not depend on {seen}", package.name));
+fn packages_see_only_what_lies_below_them() {
+    let direct = direct(SHIPPED);
+    let ours: BTreeSet<&String> = direct.keys().collect();
+    for (package, may_see) in MAY_SEE {
+        for seen in direct[*package].iter().filter(|d| ours.contains(d)) {
+            assert!(may_see.contains(&seen.as_str()), "{package} must not see {seen}");
+        }
+    }
+}
+
+#[test]
+fn even_in_tests_agent_and_gateway_do_not_see_each_other_and_nobody_sees_the_lab() {
+    let all = direct(&[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
+    for (package, other) in
+        [("relay-agent", "relay-gateway"), ("relay-gateway", "relay-agent"), ("viewer-api", "relay-gateway")]
+    {
+        assert!(!all[package].contains(other), "{package} must not see {other}");
+    }
+    for (package, seen) in &all {
+        for lab in LABS {
+            assert!(!seen.contains(*lab) || LABS.contains(&package.as_str()), "{package} must not see {lab}");
+        }
+    }
+}
+
+#[test]
+fn each_technology_has_its_owners() {
+    let direct = direct(SHIPPED);
+    for (package, dependencies) in &direct {
+        for (technology, owners) in OWNERS {
+            for name in technology.iter().filter(|name| dependencies.contains(**name)) {
+                let allowed = owners.contains(&package.as_str()) || LABS.contains(&package.as_str());
+                assert!(
+                    allowed,
+                    "{package} must not depend on {name}: that belongs to {}",
+                    owners.join(", ")
+                );
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn each_outside_crate_stays_where_it_belongs() {
-    let (members, _) = ours();
-    let mut wrong = Vec::new();
-    for (name, homes, why) in ONLY_IN {
-        for package in &members {
-            if normal(package).contains(*name) && !homes.contains(&package.name.as_str()) {
-                wrong.push(format!("{} must not use {name}: {why}", package.name));
-            }
+fn pure_packages_stay_pure() {
+    let direct = direct(SHIPPED);
+    for package in PURE {
+        for impure in IMPURE {
+            assert!(!direct[*package].contains(*impure), "{package} is pure and must not depend on {impure}");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn nobody_brings_in_what_is_banned() {
-    let (_, all) = ours();
-    for (name, why) in NEVER {
-        assert!(!all.contains(*name), "{name} is in the lock file: {why}");
-    }
-}
-
-#[test]
-fn the_shared_crate_neither_waits_nor_talks() {
-    let (members, _) = ours();
-    let core = members.iter().find(|p| p.name.as_str() == "relay-core").expect("relay-core");
-    for banned in ["tokio", "quinn", "hyper", "axum", "sqlx", "async-trait", "rand"] {
-        assert!(!normal(core).contains(banned), "relay-core must not use {banned}");
+fn no_second_tls_stack_and_no_second_http_client_is_in_the_graph() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock");
+    let lock = std::fs::read_to_string(manifest).unwrap();
+    for banned in ["openssl-sys", "native-tls", "reqwest", "rsa", "rusqlite", "chrono-tz", "openssl"] {
+        assert!(!lock.contains(&format!("name = \"{banned}\"\n")), "{banned} has come into Cargo.lock");
     }
 }

@@ -39,15 +39,34 @@ pub(super) fn staff(clinic: usize, rng: &mut dyn RngCore) -> Staff {
     Staff { name: STAFF[clinic % STAFF.len()].to_owned(), pin: pin(rng) }
 }
 
-/// The county's people: login, name, roles, kinds, whether they sign.
-const PEOPLE: [(&str, &str, &[&str], &[&str], bool); 7] = [
-    ("zhao", "赵明", &["reader"], &["xray", "other", "consult"], true),
-    ("qian", "钱慧", &["reader", "reviewer"], &["xray", "ecg", "other", "consult"], true),
-    ("sun", "孙立", &["reader"], &["ecg"], true),
-    ("li", "李青", &["clinician"], &["ecg", "xray", "other", "consult"], true),
-    ("monitor", "值班监控", &["monitor"], &[], false),
-    ("admin", "系统管理员", &["administrator"], &[], false),
-    ("auditor", "安全审计员", &["security_auditor"], &[], false),
+/// A person of the county before there are secrets.
+struct Person {
+    login: &'static str,
+    name: &'static str,
+    roles: &'static [&'static str],
+    kinds: &'static [&'static str],
+    signs: bool,
+}
+
+const fn person(
+    login: &'static str,
+    name: &'static str,
+    roles: &'static [&'static str],
+    kinds: &'static [&'static str],
+    signs: bool,
+) -> Person {
+    Person { login, name, roles, kinds, signs }
+}
+
+/// The county's people.
+const PEOPLE: [Person; 7] = [
+    person("zhao", "赵明", &["reader"], &["xray", "other", "consult"], true),
+    person("qian", "钱慧", &["reader", "reviewer"], &["xray", "ecg", "other", "consult"], true),
+    person("sun", "孙立", &["reader"], &["ecg"], true),
+    person("li", "李青", &["clinician"], &["ecg", "xray", "other", "consult"], true),
+    person("monitor", "值班监控", &["monitor"], &[], false),
+    person("admin", "系统管理员", &["administrator"], &[], false),
+    person("auditor", "安全审计员", &["security_auditor"], &[], false),
 ];
 
 /// The radiologist who writes.
@@ -62,7 +81,7 @@ pub(super) fn people(rng: &mut dyn RngCore) -> Vec<Login> {
     let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect();
     PEOPLE
         .iter()
-        .map(|(login, name, roles, kinds, signs)| Login {
+        .map(|Person { login, name, roles, kinds, signs }| Login {
             login: (*login).to_owned(),
             name: (*name).to_owned(),
             roles: words(roles),

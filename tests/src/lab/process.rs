@@ -13,7 +13,7 @@ const LOG_TAIL_BYTES: usize = 4_000;
 /// After SIGTERM a program has this long; then SIGKILL.
 pub const STOP_GRACE: Duration = Duration::from_secs(20);
 /// A short command that takes longer hangs.
-pub const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
+pub const COMMAND_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The path of one of our programs: beside this one, or (from a test) one directory up.
 ///
@@ -168,11 +168,27 @@ impl Done {
 /// # Errors
 /// When it cannot be started or takes longer than [`COMMAND_DEADLINE`].
 pub async fn run<S: AsRef<OsStr>>(program: &Path, args: &[S], stdin: &str) -> anyhow::Result<Done> {
+    run_in(Path::new("."), &[], program, args, stdin).await
+}
+
+/// [`run`] in this directory, with these environment variables.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_in<S: AsRef<OsStr>>(
+    dir: &Path,
+    env: &[(&str, String)],
+    program: &Path,
+    args: &[S],
+    stdin: &str,
+) -> anyhow::Result<Done> {
     let words = args.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
     let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy();
     let command = format!("{name} {words}");
     let mut child = Command::new(program)
         .args(args)
+        .current_dir(dir)
+        .envs(env.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

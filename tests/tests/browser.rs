@@ -1,0 +1,42 @@
+//! The pages in a real browser (Chromium) against a real county: the script of the pages themselves, run on a town.
+
+mod common;
+
+use common::town;
+use relay_core::study::Class;
+use relay_tests::lab::process;
+use std::path::{Path, PathBuf};
+
+/// Where the pages live.
+const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../viewer-api/web");
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+#[tokio::test]
+async fn a_film_is_read_signed_and_audited_in_the_browser() {
+    let web = Path::new(WEB);
+    let pages = web.join("dist").join("index.html").is_file() && web.join("node_modules").is_dir();
+    let (Some(node), Some(_), true) = (in_path("node"), in_path("chromium"), pages) else {
+        let missing = "node, chromium or the built pages are missing (./run test installs and builds them)";
+        assert!(std::env::var("RELAY_BROWSER").is_err(), "{missing}");
+        println!("skipped: {missing}");
+        return;
+    };
+    let (_dir, town) = town().await;
+    let chest = common::exam(101, 0, 0.3);
+    let answers = town.clinics[0].store("DR-01", chest.films.clone()).await.unwrap();
+    assert!(answers.iter().all(|a| a.status == 0), "{answers:?}");
+    let ecg = relay_tests::lab::ecgs::ecg("browser", 1, common::now()).unwrap();
+    let path = town.clinics[1].home().join("browser-ecg.dcm");
+    common::put(&path, &ecg.file);
+    assert!(town.clinics[1].send(&[&path], Class::Green).await.unwrap().is_empty());
+    common::safe(&town, 0, &chest.uid).await;
+    common::safe(&town, 1, &ecg.uid).await;
+    let script = web.join("tests").join("reading.e2e.mjs").display().to_string();
+    let demo = town.file().display().to_string();
+    let env = [("DEMO", demo), ("NODE_NO_WARNINGS", "1".to_owned())];
+    let done = process::run_in(web, &env, &node, &["--test", &script], "").await.unwrap();
+    assert!(done.status.success(), "{}{}", done.stdout, done.stderr);
+}
