@@ -73,7 +73,7 @@ pub(crate) struct RenderQuery {
     function: Option<VoiFunction>,
     /// `png` (default) or `jpeg`.
     #[serde(default)]
-    #[param(value_type = Option<Format>)]
+    #[param(inline, value_type = Option<Format>)]
     format: Format,
     /// Long side at most so many pixels; without it full size.
     #[serde(default)]

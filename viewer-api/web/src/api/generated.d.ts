@@ -502,6 +502,11 @@ export interface components {
         Audit: components["schemas"]["Sign"] & {
             changed?: components["schemas"]["DraftText"] | null;
         };
+        /**
+         * Format: binary
+         * @description Bytes that are not JSON: a file, samples, a picture. Exists for the OpenAPI document alone.
+         */
+        Bytes: string;
         /** @description What *claim next* is to look for. */
         ClaimNext: {
             kind?: components["schemas"]["Kind"] | null;
@@ -1398,7 +1403,7 @@ export interface components {
              * @description First durable object at the county, UTC ms.
              */
             arrived_at_ms: number;
-            /** @description What needs the author again: `supplement` 待补充 (late objects) or `correct` 待更正 (identity corrected). */
+            /** @description Why the author is needed again: 待补充 (late objects) or 待更正 (identity corrected), as the county words it. */
             attention?: string | null;
             /** @description Author of that version; he cannot audit it. */
             author?: string | null;
@@ -1477,8 +1482,6 @@ export interface components {
              */
             now_ms: number;
         };
-        /** @enum {string} */
-        Format: "png" | "jpeg";
     };
     responses: never;
     parameters: never;
@@ -1633,7 +1636,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/octet-stream": number[];
+                    "application/octet-stream": components["schemas"]["Bytes"];
                 };
             };
             /** @description Refused */
@@ -1813,7 +1816,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/dicom": number[];
+                    "application/dicom": components["schemas"]["Bytes"];
                 };
             };
             /** @description The range */
@@ -1822,7 +1825,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/dicom": number[];
+                    "application/dicom": components["schemas"]["Bytes"];
                 };
             };
             /** @description The range is beyond the end */
@@ -1905,7 +1908,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/octet-stream": number[];
+                    "application/octet-stream": components["schemas"]["Bytes"];
                 };
             };
             /** @description Refused */
@@ -1929,7 +1932,7 @@ export interface operations {
                 /** @description How the window maps; without it as the file says. */
                 function?: components["schemas"]["VoiFunction"];
                 /** @description `png` (default) or `jpeg`. */
-                format?: components["schemas"]["Format"];
+                format?: "png" | "jpeg";
                 /** @description Long side at most so many pixels; without it full size. */
                 max_side?: number;
             };
@@ -1954,8 +1957,8 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": number[];
-                    "image/jpeg": number[];
+                    "image/png": components["schemas"]["Bytes"];
+                    "image/jpeg": components["schemas"]["Bytes"];
                 };
             };
             /** @description Refused */
@@ -2027,7 +2030,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/jpeg": number[];
+                    "image/jpeg": components["schemas"]["Bytes"];
                 };
             };
             /** @description Refused */
