@@ -64,7 +64,6 @@ pub struct Agent {
     page: TcpListener,
     link: watch::Sender<LinkState>,
     app: Arc<Page>,
-    home: Home,
     endpoint: Endpoint,
 }
 
@@ -106,6 +105,8 @@ impl Agent {
             local_key: local_key.clone(),
             page_url: format!("http://{}/enter?key={page_key}", reachable(page_at)),
         };
+        // The ports are bound: whoever reads this, or the word `ready`, reaches this process and not one before it.
+        home.write(&home.endpoint_file(), &serde_json::to_vec_pretty(&endpoint)?)?;
         let app = Arc::new(Page {
             inbox: Arc::clone(&inbox),
             link: link.subscribe(),
@@ -120,21 +121,7 @@ impl Agent {
             page_key,
             uploads: Page::upload_places(),
         });
-        Ok(Self {
-            spool,
-            inbox,
-            device,
-            config,
-            clock,
-            rng,
-            dicom,
-            watchers,
-            page,
-            link,
-            app,
-            home,
-            endpoint,
-        })
+        Ok(Self { spool, inbox, device, config, clock, rng, dicom, watchers, page, link, app, endpoint })
     }
 
     /// Where it listens.
@@ -146,11 +133,9 @@ impl Agent {
     /// Works until `stop`, then lets open work end, at most 20 seconds or until `kill`.
     ///
     /// # Errors
-    /// When the endpoint file cannot be written, or the link cannot be configured.
+    /// When the link cannot be configured.
     pub async fn run(self, stop: CancellationToken, kill: CancellationToken) -> anyhow::Result<()> {
         let tasks = TaskTracker::new();
-        let text = serde_json::to_vec_pretty(&self.endpoint)?;
-        self.home.write(&self.home.endpoint_file(), &text)?;
         tracing::info!(clinic = %self.device.clinic(), page = %self.endpoint.page, dicom = ?self.endpoint.dicom, "agent ready");
         if let Some(dicom) = self.dicom {
             tasks.spawn(dicom.run(stop.clone(), kill.clone()));
