@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Direct dependencies of our packages that end up in a shipped program.
 fn direct(kinds: &[DependencyKind]) -> BTreeMap<String, BTreeSet<String>> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let metadata: Metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec().unwrap();
+    let metadata: Metadata =
+        MetadataCommand::new().manifest_path(manifest).no_deps().exec().expect("cargo metadata answers");
     metadata
         .workspace_packages()
         .into_iter()

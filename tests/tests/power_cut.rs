@@ -1,6 +1,7 @@
 //! The power fails at any instant. One day is recorded (every write, sync and rename of one agent and of the gateway,
 //! SQLite's too); then the disk is rebuilt as it may be after a cut behind each sync, and the program's own store is
 //! opened on it: everything that had been acknowledged by then must be there.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stands")]
 
 mod common;
 

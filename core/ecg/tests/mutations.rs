@@ -1,5 +1,4 @@
 //! Damaged copies of every corpus file: nothing may panic. Needs `RELAY_CORPUS=DIR` with `DIR/ecg`; `RELAY_ECG_MUTATIONS` sets how many a file.
-#![expect(clippy::print_stdout, reason = "a corpus run prints what it did")]
 
 use std::path::PathBuf;
 

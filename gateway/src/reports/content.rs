@@ -7,6 +7,7 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::study::{Class, Kind, StudyContext, StudyRevision};
 use relay_report as paper;
+use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_VIEWS};
 use sqlx::SqliteConnection;
 use viewer_api::desk::{DraftText, PatientFacts, ReportVersion, WorkRow};
 
@@ -168,6 +169,20 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// A text from a file's header as paper takes it: a study is never unreportable because of its header. Control and
+/// direction marks go; what is too long for the form ends in ….
+fn printable(text: &str, limit: usize) -> Option<String> {
+    let lawful = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    let clean = some(&text.chars().filter(lawful).collect::<String>())?;
+    if clean.chars().count() <= limit {
+        return Some(clean);
+    }
+    Some(clean.chars().take(limit - 1).chain(['…']).collect())
+}
+
 fn signatory(role: &str, (name, id, at): &(String, String, UtcMs)) -> paper::Signatory {
     paper::Signatory {
         name: name.clone(),
@@ -303,11 +318,11 @@ fn age_text(patient: &PatientFacts, t0: UtcMs) -> String {
 }
 
 fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patient {
-    let date = &facts.birth_date;
-    let birth_date = (date.len() == 8 && date.is_ascii())
-        .then(|| format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..8]));
+    // `00000000` and the thirtieth of February are no dates.
+    let birth_date =
+        jiff::civil::Date::strptime("%Y%m%d", &facts.birth_date).ok().map(|date| date.to_string());
     paper::Patient {
-        name: some(&facts.name.replace('^', " ")).unwrap_or_else(|| "未具名".to_owned()),
+        name: printable(&facts.name.replace('^', " "), MAX_NAME_CHARS).unwrap_or_else(|| "未具名".to_owned()),
         sex: match facts.sex.as_str() {
             "M" => paper::Sex::Male,
             "F" => paper::Sex::Female,
@@ -316,7 +331,7 @@ fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patie
         },
         age_text: age_text(facts, t0),
         birth_date,
-        local_id: some(&facts.local_id).unwrap_or_else(|| "不详".to_owned()),
+        local_id: printable(&facts.local_id, MAX_NAME_CHARS).unwrap_or_else(|| "不详".to_owned()),
         visit_no: None,
         patient_type: None,
         national_id: some(&facts.national_id),
@@ -360,17 +375,23 @@ fn exam(facts: &StudyFacts) -> paper::Exam {
     let is_ecg = row.kind == Kind::Ecg;
     let fallback = if is_ecg { "常规心电图" } else { "X线摄影" };
     paper::Exam {
-        modality: some(&facts.modality).unwrap_or_else(|| if is_ecg { "ECG" } else { "OT" }.to_owned()),
-        item: some(&row.item).unwrap_or_else(|| fallback.to_owned()),
+        modality: printable(&facts.modality, MAX_NAME_CHARS)
+            .unwrap_or_else(|| if is_ecg { "ECG" } else { "OT" }.to_owned()),
+        item: printable(&row.item, MAX_LINE_CHARS).unwrap_or_else(|| fallback.to_owned()),
         item_code: None,
-        body_part: facts.body_part.as_deref().and_then(some),
+        body_part: facts.body_part.as_deref().and_then(|part| printable(part, MAX_LINE_CHARS)),
         laterality: match facts.laterality.as_deref() {
             Some("L") => Some(paper::Laterality::Left),
             Some("R") => Some(paper::Laterality::Right),
             Some("B") => Some(paper::Laterality::Both),
             _ => None,
         },
-        views: facts.views.iter().map(|v| view_words(v)).collect(),
+        views: facts
+            .views
+            .iter()
+            .filter_map(|v| printable(&view_words(v), MAX_LINE_CHARS))
+            .take(MAX_VIEWS)
+            .collect(),
         method: None,
         device: None,
         technician: None,
@@ -384,6 +405,22 @@ fn exam(facts: &StudyFacts) -> paper::Exam {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_strange_header_still_makes_a_report() {
+        let facts = PatientFacts {
+            name: format!("\u{202e}abc\0^{}", "名".repeat(60)),
+            birth_date: "00000000".into(),
+            local_id: "\u{1}".into(),
+            ..PatientFacts::default()
+        };
+        let paper = patient(&facts, None, UtcMs(1_795_300_000_000));
+        assert!(paper.name.starts_with("abc 名") && paper.name.ends_with('…'), "{}", paper.name);
+        assert_eq!(paper.name.chars().count(), MAX_NAME_CHARS);
+        assert_eq!((paper.birth_date, paper.local_id.as_str()), (None, "不详"));
+        let lawful = PatientFacts { birth_date: "19600229".into(), ..PatientFacts::default() };
+        assert_eq!(patient(&lawful, None, UtcMs(0)).birth_date.as_deref(), Some("1960-02-29"));
+    }
 
     #[test]
     fn age_comes_from_the_file_then_from_the_birth_date() {
