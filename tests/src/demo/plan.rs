@@ -1,12 +1,13 @@
 //! What is to be sent, by which clinic, and how.
 
+use super::cast::CLINICS;
 use super::exams::{Exam, Way};
 use super::town::Town;
 use crate::lab::clinic::{Clinic, NotTaken};
 use crate::lab::wait::{Look, until};
 use anyhow::{Context as _, bail};
 use relay_core::formats::dicom;
-use relay_core::ids::{ObjectHash, Sha256};
+use relay_core::ids::{ClinicId, ObjectHash, Sha256, derived_study_uid};
 use relay_core::study::Class;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub struct Item {
     pub sha256: Sha256,
     /// Bytes.
     pub length: u64,
-    /// Files of one key belong together: StudyInstanceUID, or the content's hash where there is none.
+    /// StudyInstanceUID, derived where the file has none: files of one study travel together.
     pub key: String,
     /// How it travels.
     pub way: Way,
@@ -170,18 +171,26 @@ fn item(path: &Path) -> anyhow::Result<Item> {
     let bytes = read(path)?;
     let content = ObjectHash::of(&bytes);
     // What cannot be read as DICOM is for the agent to judge.
-    let key = dicom::admit(std::io::Cursor::new(&bytes))
-        .map_or_else(|_| content.to_hex(), |facts| facts.study_uid.to_string());
-    let clinics = u64::try_from(super::cast::CLINICS.len()).unwrap_or(1);
-    let number = ObjectHash::of(key.as_bytes()).0[..8].iter().fold(0_u64, |n, b| (n << 8) | u64::from(*b));
+    let named = dicom::admit(std::io::Cursor::new(&bytes)).ok().map(|facts| facts.study_uid.to_string());
+    let clinic = clinic_of(&named.clone().unwrap_or_else(|| content.to_hex()));
+    let key = match named {
+        Some(uid) => uid,
+        // The agent gives a file without a study of its own the same UID.
+        None => derived_study_uid(&ClinicId::parse(CLINICS[clinic].0)?, &content).to_string(),
+    };
     Ok(Item {
         path: path.to_owned(),
-        clinic: usize::try_from(number % clinics).unwrap_or(0),
+        clinic,
         sha256: Sha256::of(&bytes),
         length: bytes.len() as u64,
         key,
         way: Way::Send(Class::Routine),
     })
+}
+
+/// The clinic that has a study: the same one every time.
+fn clinic_of(text: &str) -> usize {
+    usize::from(ObjectHash::of(text.as_bytes()).0[0]) % CLINICS.len()
 }
 
 fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

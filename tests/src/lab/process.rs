@@ -121,7 +121,9 @@ impl Running {
 
 async fn terminate(pid: u32) -> anyhow::Result<()> {
     // The shell's own kill: every system has it, and no unsafe code is needed.
-    let status = Command::new("/bin/sh").args(["-c", "kill -TERM \"$0\"", &pid.to_string()]).status().await;
+    let mut kill = Command::new("/bin/sh");
+    // Its own group: a signal to ours must not end it before it has done its work.
+    let status = kill.args(["-c", "kill -TERM \"$0\"", &pid.to_string()]).process_group(0).status().await;
     let status = status.context("cannot run /bin/sh")?;
     if !status.success() {
         bail!("kill -TERM {pid}: {status}");
