@@ -392,7 +392,7 @@ mod tests {
         play(
             &mut disk,
             vec![
-                Op::Create { inode: 7, path: path },
+                Op::Create { inode: 7, path },
                 Op::Write { inode: 7, offset: 0, data: vec![1; 2048] },
                 Op::Sync { inode: 7 },
             ],
