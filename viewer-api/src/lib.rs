@@ -1,6 +1,6 @@
 //! The reading room over HTTP: REST, live events, image decoding, pages.
 //!
-//! Owns no storage: it sees the county through [`desk::ReadingDesk`]. [`router`] gives the whole site; [`serve`]
+//! Owns no storage: it sees the county through [`desk::ReadingDesk`]. [`router`] gives the whole site; [`serve`](fn@serve)
 //! runs it over TLS.
 #![warn(missing_docs)]
 

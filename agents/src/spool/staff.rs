@@ -92,7 +92,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Checks a person's PIN. After [`MAX_FAILURES`] failures in a row the person is locked for five minutes.
+    /// Checks a person's PIN. After `MAX_FAILURES` failures in a row the person is locked for five minutes.
     ///
     /// # Errors
     /// [`PinError`].

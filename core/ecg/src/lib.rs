@@ -1,6 +1,6 @@
 //! ECG library: readers of what carts export, one model, checks, measurement, drawing to the millimetre, writers.
 //!
-//! Pure and usable alone: no files, no clock, no randomness of its own. [`read`] turns bytes into an [`Ecg`];
+//! Pure and usable alone: no files, no clock, no randomness of its own. [`read`](fn@read) turns bytes into an [`Ecg`];
 //! what the cart measured or claimed is kept in [`model::Device`], apart from everything computed here.
 
 pub mod checks;

@@ -186,7 +186,7 @@ impl Store {
     }
 
     /// Ends reading and waits until the writer has committed what it was given and closed the file, when this is the last
-    /// handle; otherwise, or after [`CLOSE_DEADLINE`], the writer goes on until the last handle is dropped.
+    /// handle; otherwise, or after `CLOSE_DEADLINE`, the writer goes on until the last handle is dropped.
     pub async fn close(self) {
         let Self { readers, writer, task, .. } = self;
         readers.close().await;

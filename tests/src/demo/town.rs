@@ -58,7 +58,7 @@ pub struct Town {
     dir: PathBuf,
     /// The county.
     pub county: County,
-    /// The clinics, in the order of [`CLINICS`].
+    /// The clinics, in the order of `CLINICS`.
     pub clinics: Vec<Clinic>,
     /// What is told.
     pub told: Told,

@@ -1,7 +1,7 @@
 //! Phantom films: X-ray objects computed from nothing but arguments, so that no third-party file is ever needed.
 //!
 //! Each film is a valid DX image (For Presentation, explicit VR little endian, MONOCHROME2) with anatomy that a
-//! radiologist recognises, a side marker, and the noise of a real detector (see [`film`](self::film) for how its
+//! radiologist recognises, a side marker, and the noise of a real detector (see [`film`] for how its
 //! spectrum comes about). `relay-phantom films` writes files; `relay-phantom spectrum` measures the noise, here of seed 1
 //! (12 bits; noise power by eighths of the Nyquist frequency along rows, lowest = 1):
 //!
