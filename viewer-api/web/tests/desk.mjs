@@ -49,14 +49,14 @@ export class Desk {
 
   async logIn({ login, password, totp_secret: secret }) {
     // A code is taken once: near its end, wait for the next.
-    if (secret && untilNext() < 3) await this.page.waitForTimeout(3_000);
+    if (secret) await this.until(untilNext, (seconds) => seconds >= 3, 'a fresh one-time code');
     await this.page.goto(this.url);
     await this.page.getByLabel('工号').fill(login);
     await this.page.getByLabel('密码', { exact: true }).fill(password);
     if (secret) await this.page.getByLabel(/动态口令/).fill(totp(secret));
     await this.page.getByRole('button', { name: '登录' }).click();
     await this.page.getByRole('button', { name: '退出登录' }).waitFor();
-    await this.page.waitForTimeout(300);
+    await this.drawn();
   }
 
   /** Claims a row by Enter and waits for its study. */
@@ -71,7 +71,24 @@ export class Desk {
   async filmReady() {
     await this.page.locator('.film[data-final="yes"]').first().waitFor();
     await this.page.waitForFunction(() => document.querySelectorAll('.film[data-final="no"]').length === 0);
-    await this.page.waitForTimeout(300);
+    await this.drawn();
+  }
+
+  /** Everything asked for so far has been drawn: the frame after the next one has begun. */
+  drawn() {
+    return this.page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  }
+
+  /** Looks again, frame by frame, until it is good; says what it saw last when it never was. */
+  async until(look, good, what) {
+    const end = Date.now() + PATIENCE;
+    let seen = await look();
+    while (!good(seen)) {
+      if (Date.now() > end) throw new Error(`${what}: last seen ${JSON.stringify(seen)}`);
+      await this.drawn();
+      seen = await look();
+    }
+    return seen;
   }
 
   /** Mean grey of the first film's canvas. */

@@ -68,20 +68,17 @@ test('a film is read, signed by its author and audited by a second person', { ti
   assert.ok(before > 3 && before < 250, `the film is neither black nor white: ${before}`);
   const box = await page.locator('.film-overlay').first().boundingBox();
   await first.drag(box, [0.5, 0.4], [0.5, 0.7]);
-  await page.waitForTimeout(300);
-  const dragged = await first.filmMean();
-  assert.ok(Math.abs(dragged - before) > 3, `dragging changes the window: ${before} → ${dragged}`);
+  const mean = () => first.filmMean();
+  const dragged = await first.until(mean, (now) => Math.abs(now - before) > 3, 'dragging changes the window');
   await page.keyboard.press('KeyI');
-  await page.waitForTimeout(300);
-  assert.ok(Math.abs((await first.filmMean()) - dragged) > 3, 'I inverts');
+  await first.until(mean, (now) => Math.abs(now - dragged) > 3, 'I inverts');
   await page.keyboard.press('Space');
-  await page.waitForTimeout(300);
-  assert.ok(Math.abs((await first.filmMean()) - before) < 0.5, 'Space resets');
+  await first.until(mean, (now) => Math.abs(now - before) < 0.5, 'Space resets');
 
   await page.getByLabel('检查所见').fill('');
   await page.getByLabel('检查所见').pressSequentially('inw');
   assert.equal(await page.getByLabel('检查所见').inputValue(), 'inw', 'keys in a text field are text');
-  await page.waitForTimeout(200);
+  await first.drawn();
   assert.ok(Math.abs((await first.filmMean()) - before) < 0.5, 'and move no film');
 
   await first.write('双肺纹理清晰，未见明确实质性病变。', '双肺、心、膈未见明显异常。', { result: '阴性' });
@@ -120,7 +117,6 @@ test('an ECG is drawn on paper, measured and signed', { timeout: 120_000 }, asyn
   const [item] = await items(reader, '心电');
   await reader.openItem(item);
   await page.locator('[data-ecg="ready"]').waitFor();
-  await page.waitForTimeout(400);
   const ink = () => page.evaluate(() => {
     const canvas = document.querySelector('.ecg-canvas');
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -128,14 +124,12 @@ test('an ECG is drawn on paper, measured and signed', { timeout: 120_000 }, asyn
     for (let i = 0; i < data.length; i += 4) if (data[i] < 60 && data[i + 1] < 60) dark++;
     return { dark, width: canvas.width, height: canvas.height };
   });
-  const paper = await ink();
-  assert.ok(paper.dark > 2_000, `a trace is drawn: ${paper.dark}`);
+  const paper = await reader.until(ink, (now) => now.dark > 2_000, 'a trace is drawn');
   const box = await page.locator('.ecg-overlay').boundingBox();
   await reader.drag(box, [0.3, 0.3], [0.4, 0.25]);
   assert.match(await page.locator('output.reading').innerText(), /^\d+ ms · \d+ bpm · -?\d\.\d\d mV$/);
   await page.keyboard.press('Digit3');
-  await page.waitForTimeout(400);
-  assert.ok((await ink()).height > paper.height, '12×1 is taller');
+  await reader.until(ink, (now) => now.height > paper.height, '12×1 is taller');
   await page.getByText('机器判读 · 未经确认').waitFor();
   await reader.write('窦性心律，各波形态未见异常，心率见机器测量。', '窦性心律\n请结合临床', { result: '阴性', ecgClass: '正常' });
   await reader.sign(author.pin);
@@ -167,7 +161,7 @@ test('a lost stream is said and comes back; a session that ends keeps the words'
   const { totp } = await import('./totp.mjs');
   await again.getByLabel(/动态口令/).fill(totp(login.totp_secret));
   await again.getByRole('button', { name: '登录' }).click();
-  await again.waitFor({ state: 'hidden' });
+  await reader.until(() => again.count().then((n) => (n ? again.innerText() : '')), (said) => said === '', 'logged in again');
   assert.equal(await page.getByLabel('检查所见').inputValue(), '双肺纹理清晰。');
   await page.locator('[data-save="clean"]').getByText('已保存').waitFor();
   assert.equal(mock.county.of(5).draft.text.impression, '未见异常。');

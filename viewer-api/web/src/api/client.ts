@@ -22,6 +22,13 @@ export const BACKGROUND = { 'X-Relay-Background': '1' } as const;
 
 type SessionEnd = () => void;
 let onSessionEnd: SessionEnd = () => undefined;
+/** Counts logins: an answer to a question of an earlier session says nothing about this one. */
+let logins = 0;
+
+/** Called when somebody has logged in. */
+export function sessionBegun(): void {
+  logins += 1;
+}
 
 /** Called when the county says that the session has ended. */
 export function whenSessionEnds(act: SessionEnd): void {
@@ -50,6 +57,7 @@ function asProblem(error: unknown, response: Response): ApiProblem {
 
 /** The answer's body, or a thrown problem. Syncs the clock with every answer that tells the time. */
 export async function take<T>(call: Promise<Answer<T>>): Promise<T> {
+  const askedIn = logins;
   let answer: Answer<T>;
   try {
     answer = await call;
@@ -58,7 +66,8 @@ export async function take<T>(call: Promise<Answer<T>>): Promise<T> {
   }
   if (!answer.response.ok) {
     const problem = asProblem(answer.error, answer.response);
-    if (problem.code === 'UNAUTHENTICATED' && problem.body.field === 'session') onSessionEnd();
+    const ended = problem.code === 'UNAUTHENTICATED' && problem.body.field === 'session';
+    if (ended && askedIn === logins) onSessionEnd();
     throw problem;
   }
   const told = (answer.data as { now_ms?: unknown } | undefined)?.now_ms;

@@ -1,6 +1,6 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from 'react';
-import { api, take, whenSessionEnds } from './client';
+import { api, sessionBegun, take, whenSessionEnds } from './client';
 import type { Me, Role } from './types';
 
 interface Session {
@@ -32,10 +32,12 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const logIn = useCallback(
     async (login: string, password: string, totp: string) => {
       const next = await take(api.POST('/api/v1/session', { body: { login, password, totp: totp || null } }));
-      if (me?.id === next.id) await cache.invalidateQueries();
-      else cache.clear();
+      sessionBegun();
       setMe(next);
       setEnded(false);
+      // The page is there at once; what it shows is asked for again behind it.
+      if (me?.id === next.id) void cache.invalidateQueries();
+      else cache.clear();
       return next;
     },
     [cache, me?.id],
