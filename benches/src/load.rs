@@ -1,0 +1,183 @@
+//! The load process: many clinics' spools and couriers in one process, so that what is measured is the county.
+
+use anyhow::{Context as _, ensure};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use relay_agent::config::Config;
+use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
+use relay_agent::home::Home;
+use relay_agent::inbox::Inbox;
+use relay_agent::run::open_spool;
+use relay_agent::spool::{Mark, Origin, Spool};
+use relay_agent::trust::Device;
+use relay_core::clock::{Clock, SystemClock};
+use relay_core::study::Class;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Nothing that is measured here takes longer.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+/// What the load process is told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Homes of enrolled agents.
+    #[arg(long = "home", required = true)]
+    homes: Vec<PathBuf>,
+    /// For each home in order a folder whose files are spooled first; none = connect only.
+    #[arg(long = "files")]
+    files: Vec<PathBuf>,
+}
+
+/// What it says before and after.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Told {
+    /// Objects in the spools.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// From the word to go until the last receipt was recorded, in seconds.
+    pub seconds: f64,
+}
+
+struct Member {
+    spool: Spool,
+    device: Arc<Device>,
+    config: Config,
+}
+
+/// Spools, says so on standard output, waits for a line, connects, and says when everything is receipted. Then it stays
+/// connected until standard input ends.
+///
+/// # Errors
+/// Of any part.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut members = Vec::with_capacity(arguments.homes.len());
+    let mut told = Told::default();
+    for (number, home) in arguments.homes.iter().enumerate() {
+        let member = open(home, &clock).await.with_context(|| home.display().to_string())?;
+        if let Some(folder) = arguments.files.get(number) {
+            let (objects, bytes) = spool_folder(&member.spool, folder).await?;
+            told.objects += objects;
+            told.bytes += bytes;
+        }
+        members.push(member);
+    }
+    say(&told)?;
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    ensure!(orders.next_line().await?.is_some(), "nobody said go");
+
+    let begin = Instant::now();
+    let stop = CancellationToken::new();
+    let mut couriers = JoinSet::new();
+    let mut links = Vec::with_capacity(members.len());
+    for member in &members {
+        links.push(connect(member, &clock, &stop, &mut couriers)?);
+    }
+    let everything = async {
+        for (member, mut link) in members.iter().zip(links) {
+            link.wait_for(|state| matches!(state, courier::ports::LinkState::Up { .. })).await?;
+            receipted(&member.spool).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(DEADLINE, everything).await.context("not everything was receipted in time")??;
+    told.seconds = begin.elapsed().as_secs_f64();
+    say(&told)?;
+    while orders.next_line().await?.is_some() {}
+    stop.cancel();
+    couriers.join_all().await;
+    Ok(())
+}
+
+fn say(told: &Told) -> anyhow::Result<()> {
+    crate::table::line(&serde_json::to_string(told)?)
+}
+
+async fn open(home: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<Member> {
+    let home = Home::at(home);
+    let config = Config::load(&home.config())?;
+    let device = Arc::new(Device::load(&home)?);
+    let spool = open_spool(&home, &config, &device, Arc::clone(clock)).await?;
+    Ok(Member { spool, device, config })
+}
+
+async fn spool_folder(spool: &Spool, folder: &Path) -> anyhow::Result<(u64, u64)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<_>>()?;
+    files.sort();
+    let (mut objects, mut bytes, mut studies) = (0, 0, BTreeSet::new());
+    let origin = Origin {
+        source: "bench".to_owned(),
+        name: None,
+        class: Class::Routine,
+        kind: None,
+        quiet: false,
+        open: false,
+    };
+    for path in files {
+        let content = tokio::fs::read(&path).await.with_context(|| path.display().to_string())?;
+        let intake = spool.intake(content);
+        let admitted = intake
+            .admit(&origin)
+            .await
+            .map_err(|refusal| anyhow::anyhow!("{}: {refusal}", path.display()))?;
+        objects += 1;
+        bytes += admitted.length;
+        studies.insert(admitted.study);
+    }
+    for study in studies {
+        spool.mark(&study, &Mark { finished: true, ..Mark::default() }).await?;
+    }
+    Ok((objects, bytes))
+}
+
+fn connect(
+    member: &Member,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+    couriers: &mut JoinSet<()>,
+) -> anyhow::Result<watch::Receiver<courier::ports::LinkState>> {
+    let gateways = member.config.county.gateways.iter();
+    let settings = CourierConfig {
+        tls: Arc::new(member.device.client_config(&[relay_core::link::ALPN])?),
+        gateways: gateways
+            .map(|g| Gateway {
+                server_name: g.name.clone(),
+                name: g.name.clone(),
+                address: g.address.clone(),
+            })
+            .collect(),
+        software: "relay-benches".to_owned(),
+        transport: TransportSettings::default(),
+    };
+    let inbox = Arc::new(Inbox::new(member.spool.clone(), Arc::clone(&member.device), StdRng::from_os_rng()));
+    let (state, link) = watch::channel(courier::initial_state());
+    let (outbox, clock, stop) = (Arc::new(member.spool.clone()), Arc::clone(clock), stop.clone());
+    couriers.spawn(async move {
+        let rng = Box::new(StdRng::from_os_rng());
+        if let Err(error) = courier::run(settings, outbox, inbox, clock, rng, state, stop).await {
+            tracing::error!(error = %error, "a courier cannot work");
+        }
+    });
+    Ok(link)
+}
+
+async fn receipted(spool: &Spool) -> anyhow::Result<()> {
+    let mut changes = spool.subscribe();
+    while spool.unreceipted_bytes() > 0 {
+        changes.changed().await.context("the spool was closed")?;
+    }
+    Ok(())
+}
