@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the outbox is asked even when it does not say that something changed.
 const LIST_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two such questions: a line full of small studies answers many times a second, and each answer may make room.
+const LIST_PAUSE: Duration = Duration::from_millis(20);
 /// How often the state of the line is measured and told.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time to get the last frames out before the connection is closed.
@@ -94,6 +96,7 @@ pub(super) struct Session<'a> {
     fresh: Option<oneshot::Receiver<Fresh>>,
     list_due: bool,
     list_at: Instant,
+    listed_at: Instant,
     status_at: Instant,
     notes_refused: usize,
     window: u64,
@@ -127,6 +130,8 @@ impl<'a> Session<'a> {
             fresh: None,
             list_due: false,
             list_at: now + LIST_INTERVAL,
+            // Long ago: what waits now is asked for at once.
+            listed_at: context.started,
             status_at: now + STATUS_INTERVAL,
             notes_refused: 0,
             window: context.send_window,
@@ -160,7 +165,8 @@ impl<'a> Session<'a> {
 
     async fn wait(&mut self, shutdown: &CancellationToken) -> Input {
         let timeout = self.link.next_timeout().map(|at| self.context.started + Duration::from_millis(at));
-        let timer = [timeout, Some(self.list_at), Some(self.status_at)].into_iter().flatten().min();
+        let list = self.may_list().then_some(self.listed_at + LIST_PAUSE);
+        let timer = [timeout, list, Some(self.list_at), Some(self.status_at)].into_iter().flatten().min();
         let timer = timer.unwrap_or(self.status_at);
         let (out, fresh, busy) = (&self.out, &mut self.fresh, self.tasks.len() >= MAX_TASKS);
         tokio::select! {
@@ -294,10 +300,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn may_list(&self) -> bool {
+        self.list_due && self.fresh.is_none() && self.link.is_up()
+    }
+
     /// Asks the outbox what waits, one question at a time.
     async fn ask_outbox(&mut self) {
-        if self.list_due && self.fresh.is_none() && self.link.is_up() {
-            self.list_due = false;
+        let now = Instant::now();
+        if self.may_list() && now >= self.listed_at + LIST_PAUSE {
+            (self.list_due, self.listed_at) = (false, now);
             let notes = (MAX_NOTES_UNANSWERED + self.notes_refused).min(MAX_NOTES_LISTED);
             self.fresh = Some(self.context.keeper.list(notes).await);
         }

@@ -9,12 +9,12 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Fault, Refusal};
 use relay_core::ids::{InstanceUid, NoteId, ObjectHash, SeriesUid, StudyUid};
 use relay_core::letter::Note;
-use relay_core::limits::MAX_OBJECTS_PER_STUDY;
 use relay_core::study::{
-    Class, CodedForm, Completeness, Encoding, Kind, Manifest, ManifestObject, ObjectKind, StudyContext,
+    Class, CodedForm, Completeness, Encoding, Kind, Manifest, ManifestObject, ObjectKind,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
@@ -92,11 +92,44 @@ impl Spool {
             .fetch_all(&self.0.reader)
             .await
             .map_err(db("list what waits for the county"))?;
-        let mut manifests = Vec::with_capacity(rows.len());
-        for row in rows {
-            manifests.push(self.manifest_of(&row).await?);
+        let uids: Vec<String> = rows.iter().map(|row| row.get("uid")).collect();
+        let mut objects = self.objects_of(&uids).await?;
+        let manifests = rows.iter().filter_map(|row| {
+            let uid: &str = row.get("uid");
+            let manifest = manifest_of(row, objects.remove(uid).unwrap_or_else(|| Ok(Vec::new())));
+            // One row that cannot be read holds up nobody else.
+            manifest
+                .inspect_err(
+                    |error| tracing::error!(study = uid, error = %super::chain(error), "not offered"),
+                )
+                .ok()
+        });
+        Ok(manifests.collect())
+    }
+
+    /// Objects that are not refused, by study, in one question: what waits is asked for after every receipt.
+    async fn objects_of(
+        &self,
+        studies: &[String],
+    ) -> Result<BTreeMap<String, Result<Vec<ManifestObject>, SpoolError>>, SpoolError> {
+        let rows = sqlx::query(
+            "SELECT * FROM object WHERE refused_code IS NULL AND study IN (SELECT value FROM json_each(?))
+             ORDER BY study, stored_at, hash",
+        )
+        .bind(serde_json::json!(studies).to_string())
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list the objects of studies"))?;
+        let mut objects = BTreeMap::new();
+        for row in &rows {
+            let of_study = objects.entry(row.get("study")).or_insert_with(|| Ok(Vec::new()));
+            match (object_of(row), of_study.as_mut()) {
+                (Ok(object), Ok(list)) => list.push(object),
+                (Err(error), Ok(_)) => *of_study = Err(error),
+                (_, Err(_)) => {}
+            }
         }
-        Ok(manifests)
+        Ok(objects)
     }
 
     /// The manifest of one study as it stands now.
@@ -112,35 +145,8 @@ impl Spool {
         .await
         .map_err(db("read a study"))?;
         let row = row.ok_or_else(|| SpoolError::NoStudy(study.to_string()))?;
-        self.manifest_of(&row).await
-    }
-
-    async fn manifest_of(&self, row: &SqliteRow) -> Result<Manifest, SpoolError> {
-        let uid: String = row.get("uid");
-        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
-        let objects = sqlx::query(
-            "SELECT * FROM object WHERE study = ? AND refused_code IS NULL ORDER BY stored_at, hash LIMIT ?",
-        )
-        .bind(&uid)
-        .bind(i64::try_from(MAX_OBJECTS_PER_STUDY).unwrap_or(i64::MAX))
-        .fetch_all(&self.0.reader)
-        .await
-        .map_err(db("list a study's objects"))?;
-        let context: StudyContext = view::context(row.get("context"), &uid)?;
-        Ok(Manifest {
-            study: view::study_uid(&uid)?,
-            generation: u64::try_from(row.get::<i64, _>("generation")).map_err(|_| corrupt("generation"))?,
-            class: Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?,
-            kind: Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
-            completeness: Completeness::from_number(row.get("completeness"))
-                .ok_or_else(|| corrupt("completeness"))?,
-            first_object_at: super::time(row.get("first_object_at")),
-            exam_completed_at: row.get::<Option<i64>, _>("exam_completed_at").map(UtcMs),
-            time_suspect: row.get::<i64, _>("time_suspect") != 0,
-            source: row.get("source"),
-            context,
-            objects: objects.iter().map(object_of).collect::<Result<_, _>>()?,
-        })
+        let mut objects = self.objects_of(&[study.to_string()]).await?;
+        manifest_of(&row, objects.remove(study.as_str()).unwrap_or_else(|| Ok(Vec::new())))
     }
 
     /// The coded form; made again when its copy was lost, which the disk may do and we must not.
@@ -325,6 +331,28 @@ async fn settle(tx: &mut sqlx::SqliteConnection, study: &StudyUid, at: UtcMs) ->
     .await
     .map_err(db("settle a study"))?;
     Ok(())
+}
+
+fn manifest_of(
+    row: &SqliteRow,
+    objects: Result<Vec<ManifestObject>, SpoolError>,
+) -> Result<Manifest, SpoolError> {
+    let uid: String = row.get("uid");
+    let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
+    Ok(Manifest {
+        study: view::study_uid(&uid)?,
+        generation: u64::try_from(row.get::<i64, _>("generation")).map_err(|_| corrupt("generation"))?,
+        class: Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?,
+        kind: Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
+        completeness: Completeness::from_number(row.get("completeness"))
+            .ok_or_else(|| corrupt("completeness"))?,
+        first_object_at: super::time(row.get("first_object_at")),
+        exam_completed_at: row.get::<Option<i64>, _>("exam_completed_at").map(UtcMs),
+        time_suspect: row.get::<i64, _>("time_suspect") != 0,
+        source: row.get("source"),
+        context: view::context(row.get("context"), &uid)?,
+        objects: objects?,
+    })
 }
 
 fn object_of(row: &SqliteRow) -> Result<ManifestObject, SpoolError> {

@@ -5,7 +5,7 @@ use relay_core::codes::{Code, Refusal};
 use relay_core::formats::{self, Sniffed, dicom};
 use relay_core::ids::StudyUid;
 use relay_core::study::ObjectKind;
-use std::io::Read as _;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 /// Columns of the table `object` that come from the file.
@@ -68,7 +68,11 @@ impl From<std::io::Error> for NotAdmitted {
 
 /// Reads the header of a plaintext file. Blocks.
 pub(super) fn admit(path: &Path, study: &StudyUid) -> Result<ObjectFacts, NotAdmitted> {
-    let mut file = std::fs::File::open(path)?;
+    admit_from(std::fs::File::open(path)?, study)
+}
+
+/// [`admit`] for bytes from anywhere.
+pub(super) fn admit_from<R: Read + Seek>(mut file: R, study: &StudyUid) -> Result<ObjectFacts, NotAdmitted> {
     let mut head = Vec::with_capacity(formats::SNIFF_BYTES);
     file.by_ref().take(formats::SNIFF_BYTES as u64).read_to_end(&mut head)?;
     match formats::sniff(&head) {

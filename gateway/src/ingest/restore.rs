@@ -63,6 +63,15 @@ pub(super) fn zstd(
     Ok(plain)
 }
 
+/// Decodes one whole zstd frame of exactly `length` bytes in memory; `None` when it is anything else.
+pub(super) fn zstd_in_memory(coded: &[u8], length: u64) -> Option<Vec<u8>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(coded).ok()?.single_frame();
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).ok()?;
+    let mut plain = Vec::with_capacity(usize::try_from(length).ok()?);
+    decoder.by_ref().take(length + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 == length && decoder.finish().is_empty()).then_some(plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,8 +83,12 @@ mod tests {
         let blobs = BlobStore::open(Arc::new(RealDisk), dir.path()).unwrap();
         let mut partial = blobs.partial("coded").unwrap();
         partial.write_at(0, coded).unwrap();
-        let plain = zstd(&blobs, partial.path(), "plain", length)?;
-        Ok(std::fs::read(plain.path()).unwrap())
+        let small = zstd_in_memory(coded, length);
+        let plain = zstd(&blobs, partial.path(), "plain", length);
+        assert_eq!(small.is_some(), plain.is_ok(), "memory and file disagree");
+        let plain = std::fs::read(plain?.path()).unwrap();
+        assert_eq!(small.as_deref(), Some(&plain[..]));
+        Ok(plain)
     }
 
     #[test]
