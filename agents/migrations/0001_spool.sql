@@ -20,11 +20,17 @@ CREATE TABLE study (
     refused_field       TEXT,
     refused_reason      TEXT,
     safe_at             INTEGER,                   -- every object and the newest generation receipted
+    urgent_since        INTEGER,                   -- when its class became green or emergency
+    urgent_generation   INTEGER,                   -- the generation that first said so
     county_state        TEXT,
     county_reader       TEXT,
     county_due_at       INTEGER,
     county_state_at     INTEGER
 ) STRICT;
+-- Today's list and what has not arrived, without reading years of studies.
+CREATE INDEX study_first ON study(first_object_at);
+CREATE INDEX study_active ON study(last_activity_at);
+CREATE INDEX study_unsafe ON study(class, first_object_at) WHERE safe_at IS NULL;
 
 CREATE TABLE person (
     study               TEXT PRIMARY KEY REFERENCES study(uid),
@@ -56,7 +62,8 @@ CREATE TABLE object (
     evicted_at          INTEGER                    -- the bytes left the clinic's archive by policy
 ) STRICT;
 CREATE INDEX object_study ON object(study);
-CREATE INDEX object_open ON object(study) WHERE receipted_at IS NULL AND refused_code IS NULL;
+-- With the lengths, so that what waits is summed up without its rows.
+CREATE INDEX object_open ON object(study, length, coded_kept, coded_length) WHERE receipted_at IS NULL AND refused_code IS NULL;
 
 -- What a person said of a study before its first object came.
 CREATE TABLE mark_ahead (

@@ -2,6 +2,7 @@
 
 use crate::home::{Endpoint, Home};
 use crate::page::Overview;
+use crate::spool::{ReportPage, StudyPage};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use http::{Method, Request, StatusCode, header};
@@ -11,8 +12,10 @@ use hyper::body::Frame;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use relay_core::ids::{LetterId, StudyUid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +33,9 @@ type Body = BoxBody<Bytes, std::io::Error>;
 #[non_exhaustive]
 pub enum ClientError {
     /// No agent runs on this home.
-    #[error("no agent runs on {home}: {reason}")]
+    #[error(
+        "{home} 上没有正在运行的代理程序（{reason}）：请先启动 relay-agent run / no agent runs on {home}: start relay-agent run"
+    )]
     NotRunning {
         /// Which home.
         home: String,
@@ -38,7 +43,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The agent refused.
-    #[error("{code}: {field}: {reason}")]
+    #[error("{zh}（{code}: {field}: {reason}）")]
     Refused {
         /// Name in the list of codes.
         code: String,
@@ -166,12 +171,32 @@ impl Client {
         self.call(Method::POST, path, body, "application/json").await
     }
 
-    /// Everything at once.
+    /// The page: what needs a person, and the first page of the long lists.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn overview(&self) -> Result<Overview, ClientError> {
         self.get("overview").await
+    }
+
+    /// The page with every study and every report version on it.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn whole_overview(&self) -> Result<Overview, ClientError> {
+        let mut all = self.overview().await?;
+        let mut known: HashSet<StudyUid> = all.studies.iter().map(|s| s.uid.clone()).collect();
+        for page in 1..all.studies_pages {
+            let more: StudyPage = self.get(&format!("studies?page={page}")).await?;
+            // A study may have moved to another page in between.
+            all.studies.extend(more.studies.into_iter().filter(|s| known.insert(s.uid.clone())));
+        }
+        let mut known: HashSet<LetterId> = all.reports.iter().map(|r| r.letter.clone()).collect();
+        for page in 1..all.reports_pages {
+            let more: ReportPage = self.get(&format!("reports?page={page}")).await?;
+            all.reports.extend(more.reports.into_iter().filter(|r| known.insert(r.letter.clone())));
+        }
+        Ok(all)
     }
 
     /// Hands over a file, in pieces.

@@ -21,14 +21,16 @@
 //! path = "/srv/relay/ecg"
 //! class = "green"
 //! kind = "ecg"
+//! keep_done_days = 30           # a file in done/ goes when the county has held its bytes for so long; 0 = never
 //!
 //! [page]
-//! listen = "127.0.0.1:8086"
+//! listen = "127.0.0.1:8086"     # page, and /metrics for Prometheus (counts only, no key)
 //!
 //! [spool]
 //! max_unreceipted_gib = 200
 //! free_floor_gib = 2
 //! keep_days = 0                 # 0 = keep delivered studies for ever
+//! keep_refused_days = 0         # 0 = keep what the county refused for ever (its reason always stays)
 //!
 //! [quiet_s]
 //! ecg = 0
@@ -195,6 +197,13 @@ pub struct Folder {
     /// Seconds between two looks.
     #[serde(default = "poll_s")]
     pub poll_s: u64,
+    /// Days after the county's receipt that a file stays in `done/`; 0 = for ever. The spool keeps its own copy.
+    #[serde(default = "keep_done_days")]
+    pub keep_done_days: u32,
+}
+
+const fn keep_done_days() -> u32 {
+    30
 }
 
 const fn stable_s() -> u64 {
@@ -229,11 +238,13 @@ pub struct SpoolRoom {
     pub free_floor_gib: u64,
     /// Days that delivered studies stay at the clinic; 0 = for ever.
     pub keep_days: u32,
+    /// Days that objects stay which the county has refused for good; 0 = for ever.
+    pub keep_refused_days: u32,
 }
 
 impl Default for SpoolRoom {
     fn default() -> Self {
-        Self { max_unreceipted_gib: 200, free_floor_gib: 2, keep_days: 0 }
+        Self { max_unreceipted_gib: 200, free_floor_gib: 2, keep_days: 0, keep_refused_days: 0 }
     }
 }
 

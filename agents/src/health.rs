@@ -12,6 +12,8 @@ use std::sync::Arc;
 const CERTIFICATE_WARN_MS: i64 = 30 * DAY_MS;
 /// A clock that is off by more is warned about; deadlines are corrected all the same.
 const CLOCK_WARN_MS: i64 = MINUTE_MS;
+/// Bytes in a MiB.
+const MIB: u64 = 1024 * 1024;
 /// The disk is called full at the floor and tight at this multiple of it.
 const TIGHT: u64 = 4;
 
@@ -30,7 +32,7 @@ pub enum Level {
 /// One thing looked at.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
-    /// `disk`, `certificate`, `link`, `clock`, `dicom`, `folder`, `spool`.
+    /// `disk`, `certificate`, `link`, `clock`, `dicom`, `folder`, `spool`, `database`, `refused`, `report`, `staff`.
     pub check: String,
     /// How bad.
     pub level: Level,
@@ -62,11 +64,19 @@ pub struct Doctor {
 impl Doctor {
     /// Looks at everything.
     #[must_use]
-    pub fn examine(&self, spool: &Spool, link: &LinkState) -> Vec<Finding> {
+    pub async fn examine(&self, spool: &Spool, link: &LinkState) -> Vec<Finding> {
         let mut found = vec![disk(spool), waiting(spool), self.certificate(spool.now()), self.line(link)];
         found.extend(clock(link));
+        found.extend(holdings(spool).await);
         found.push(self.dicom.map_or_else(
-            || Finding::new("dicom", Level::Good, "DICOM接收未启用", "the DICOM port is not enabled"),
+            || {
+                Finding::new(
+                    "dicom",
+                    Level::Good,
+                    "未在接收DICOM（未启用，或代理程序未运行）",
+                    "no DICOM port is open (not enabled, or the agent does not run)",
+                )
+            },
             |a| Finding::new("dicom", Level::Good, format!("DICOM接收端口 {a}"), format!("DICOM port {a}")),
         ));
         found.extend(self.folders.iter().map(|path| {
@@ -81,8 +91,8 @@ impl Doctor {
                 Err(e) => Finding::new(
                     "folder",
                     Level::Bad,
-                    format!("监视目录无法读取 {shown}：{e}"),
-                    format!("watched folder {shown} cannot be read: {e}"),
+                    format!("监视目录无法读取 {shown}：{e}；请检查目录是否存在、网络共享是否已挂载、权限是否正确"),
+                    format!("watched folder {shown} cannot be read: {e}; check that it exists, is mounted and may be read"),
                 ),
             }
         }));
@@ -101,8 +111,22 @@ impl Doctor {
         Finding::new(
             "certificate",
             level,
-            format!("设备证书有效期至 {end}（剩余 {days} 天）"),
-            format!("certificate valid until {end} ({days} days)"),
+            format!(
+                "设备证书有效期至 {end}（剩余 {days} 天）{}",
+                if level == Level::Good {
+                    ""
+                } else {
+                    "：请向县级索取新注册码，运行 relay-agent enrol"
+                }
+            ),
+            format!(
+                "certificate valid until {end} ({days} days){}",
+                if level == Level::Good {
+                    ""
+                } else {
+                    ": ask the county for a new code and run relay-agent enrol"
+                }
+            ),
         )
     }
 
@@ -111,8 +135,8 @@ impl Doctor {
             return Finding::new(
                 "link",
                 Level::Bad,
-                "未配置县级网关（agent.toml county.gateways）",
-                "no gateway configured (agent.toml county.gateways)",
+                "未配置县级网关：请在 agent.toml 的 county.gateways 中填写，然后重启代理程序",
+                "no gateway configured: set county.gateways in agent.toml, then restart the agent",
             );
         }
         match link {
@@ -128,8 +152,14 @@ impl Doctor {
                 Finding::new(
                     "link",
                     Level::Bad,
-                    format!("自 {} 起无法连接县级网关（{all}）：{zh}", since.to_rfc3339()),
-                    format!("no gateway answers since {} ({all}): {reason}", since.to_rfc3339()),
+                    format!(
+                        "自 {} 起无法连接县级网关（{all}）：{zh}。请检查网络，并确认防火墙放行该地址的UDP端口",
+                        since.to_rfc3339()
+                    ),
+                    format!(
+                        "no gateway answers since {} ({all}): {reason}. Check the network, and that UDP to this port is let through",
+                        since.to_rfc3339()
+                    ),
                 )
             }
         }
@@ -147,14 +177,26 @@ fn disk(spool: &Spool) -> Finding {
             } else {
                 Level::Good
             };
-            let mib = free / (1024 * 1024);
-            Finding::new("disk", level, format!("磁盘剩余 {mib} MiB"), format!("{mib} MiB free on the disk"))
+            let (mib, keep) = (free / MIB, floor / MIB);
+            let (zh, en) = match level {
+                Level::Good => ("", ""),
+                Level::Warning => ("：请尽快清理磁盘", ": make room soon"),
+                Level::Bad => {
+                    ("：已停止接收新检查，请立即清理磁盘", ": nothing more is taken, make room now")
+                }
+            };
+            Finding::new(
+                "disk",
+                level,
+                format!("磁盘剩余 {mib} MiB，须保留 {keep} MiB{zh}"),
+                format!("{mib} MiB free on the disk, {keep} MiB must stay free{en}"),
+            )
         }
         Err(error) => Finding::new(
             "disk",
             Level::Bad,
-            format!("磁盘无法检查：{error}"),
-            format!("the disk cannot be looked at: {error}"),
+            format!("磁盘无法检查，请联系管理员：{error}"),
+            format!("the disk cannot be looked at, ask the administrator: {error}"),
         ),
     }
 }
@@ -168,13 +210,73 @@ fn waiting(spool: &Spool) -> Finding {
     } else {
         Level::Good
     };
-    let mib = held / (1024 * 1024);
+    let (mib, most) = (held / MIB, most / MIB);
+    let (zh, en) = if level == Level::Good {
+        ("", "")
+    } else {
+        (
+            "：请恢复到县级的线路，或调高 agent.toml 的 spool.max_unreceipted_gib",
+            ": bring the line back, or raise spool.max_unreceipted_gib in agent.toml",
+        )
+    };
     Finding::new(
         "spool",
         level,
-        format!("等待县级回执 {mib} MiB"),
-        format!("{mib} MiB wait for the county's receipt"),
+        format!("等待县级回执 {mib} MiB，上限 {most} MiB{zh}"),
+        format!("{mib} MiB wait for the county's receipt, the limit is {most} MiB{en}"),
     )
+}
+
+/// What only a person can mend: damaged rows, refused objects, reports that do not verify, nobody enrolled.
+async fn holdings(spool: &Spool) -> Vec<Finding> {
+    let figures = match spool.figures().await {
+        Ok(figures) => figures,
+        Err(error) => {
+            let why = crate::spool::chain(&error);
+            return vec![Finding::new(
+                "database",
+                Level::Bad,
+                format!("本机数据库无法读取，请检查磁盘并联系管理员：{why}"),
+                format!("the database cannot be read, look at the disk: {why}"),
+            )];
+        }
+    };
+    let mut found = Vec::new();
+    for row in spool.damaged() {
+        found.push(Finding::new(
+            "database",
+            Level::Bad,
+            format!("数据库记录损坏，请检查磁盘并联系管理员恢复：{row}"),
+            format!("a damaged row, look at the disk and restore it: {row}"),
+        ));
+    }
+    if figures.objects_refused > 0 {
+        let (n, mib) = (figures.objects_refused, figures.refused_bytes.div_ceil(MIB));
+        found.push(Finding::new(
+            "refused",
+            Level::Warning,
+            format!("县级拒收 {n} 个文件，占用 {mib} MiB：请按 relay-agent status 所示原因处理；如需自动清理，设置 spool.keep_refused_days"),
+            format!("the county refused {n} objects ({mib} MiB): relay-agent status says why; spool.keep_refused_days removes them after so many days"),
+        ));
+    }
+    let bad_reports = figures.reports_faulty + figures.letters_refused;
+    if bad_reports > 0 {
+        found.push(Finding::new(
+            "report",
+            Level::Bad,
+            format!("{bad_reports} 份县级来件未通过校验，不可使用：请联系县级重新发送"),
+            format!("{bad_reports} letters of the county do not verify: ask the county to send them again"),
+        ));
+    }
+    if figures.staff == 0 {
+        found.push(Finding::new(
+            "staff",
+            Level::Warning,
+            "尚未登记人员，无法打开报告和复述危急值：请运行 relay-agent staff add 姓名",
+            "nobody is enrolled, so reports cannot be opened nor critical values read back: run relay-agent staff add NAME",
+        ));
+    }
+    found
 }
 
 fn clock(link: &LinkState) -> Option<Finding> {
@@ -184,7 +286,13 @@ fn clock(link: &LinkState) -> Option<Finding> {
     Some(Finding::new(
         "clock",
         level,
-        format!("本机时钟与县级相差 {off} ms"),
-        format!("this clock differs from the county's by {off} ms"),
+        format!(
+            "本机时钟与县级相差 {off} ms{}",
+            if level == Level::Good { "" } else { "：请启用时间同步（NTP）" }
+        ),
+        format!(
+            "this clock differs from the county's by {off} ms{}",
+            if level == Level::Good { "" } else { ": switch time synchronisation (NTP) on" }
+        ),
     ))
 }

@@ -2,7 +2,7 @@
 
 use crate::capture::dimse::DimseListener;
 use crate::capture::folder::Watcher;
-use crate::config::Config;
+use crate::config::{Config, SpoolRoom};
 use crate::courier::ports::LinkState;
 use crate::courier::{self, CourierConfig, TransportSettings};
 use crate::health::Doctor;
@@ -119,7 +119,7 @@ impl Agent {
             },
             local_key,
             page_key,
-            uploads: Page::upload_places(),
+            uploads: crate::page::Uploads::default(),
         });
         Ok(Self { spool, inbox, device, config, clock, rng, dicom, watchers, page, link, app, endpoint })
     }
@@ -152,7 +152,7 @@ impl Agent {
                 tracing::error!(%error, "the local page has ended");
             }
         });
-        tasks.spawn(keep_house(self.spool.clone(), self.config.spool.keep_days, stop.clone()));
+        tasks.spawn(keep_house(self.spool.clone(), self.config.spool.clone(), stop.clone()));
         let courier = CourierConfig {
             tls: Arc::new(self.device.client_config(&[relay_core::link::ALPN])?),
             gateways: self.config.county.gateways.iter().map(gateway).collect(),
@@ -192,7 +192,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Background work: idempotent, and nothing is lost when it does not run for an hour.
-async fn keep_house(spool: Spool, keep_days: u32, stop: CancellationToken) {
+async fn keep_house(spool: Spool, keep: SpoolRoom, stop: CancellationToken) {
     let mut quiet = tokio::time::interval(QUIET_LOOK);
     let mut room = tokio::time::interval(RETENTION_LOOK);
     for timer in [&mut quiet, &mut room] {
@@ -202,7 +202,7 @@ async fn keep_house(spool: Spool, keep_days: u32, stop: CancellationToken) {
         let done = tokio::select! {
             () = stop.cancelled() => return,
             _ = quiet.tick() => spool.complete_quiet().await.map(drop),
-            _ = room.tick() => make_room(&spool, keep_days).await,
+            _ = room.tick() => make_room(&spool, &keep).await,
         };
         if let Err(error) = done {
             tracing::error!(error = %crate::spool::chain(&error), "background work failed; it is tried again");
@@ -210,8 +210,11 @@ async fn keep_house(spool: Spool, keep_days: u32, stop: CancellationToken) {
     }
 }
 
-async fn make_room(spool: &Spool, keep_days: u32) -> Result<(), crate::spool::SpoolError> {
-    spool.drop_delivered_coded_forms().await?;
-    spool.evict_delivered(keep_days).await?;
-    Ok(())
+/// Each step by itself: one that fails keeps no other from making room.
+async fn make_room(spool: &Spool, keep: &SpoolRoom) -> Result<(), crate::spool::SpoolError> {
+    let coded = spool.drop_delivered_coded_forms().await;
+    let delivered = spool.evict_delivered(keep.keep_days).await;
+    let refused = spool.evict_refused(keep.keep_refused_days).await;
+    let words = spool.forget_old_words().await;
+    coded.and(delivered).and(refused).and(words.map(|_| 0)).map(drop)
 }

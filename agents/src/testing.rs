@@ -77,3 +77,28 @@ pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     relay_core::durable::write_atomic(&relay_core::durable::RealDisk, &path, bytes, 0o600).unwrap();
     path
 }
+
+/// A spool on a disk that can be told to fail.
+pub(crate) struct SpoolBench {
+    _dir: tempfile::TempDir,
+    pub(crate) spool: crate::spool::Spool,
+}
+
+impl SpoolBench {
+    pub(crate) async fn new() -> Self {
+        use crate::config::QuietSeconds;
+        use crate::spool::{Spool, SpoolLimits, SpoolOptions};
+        let dir = tempfile::tempdir().unwrap();
+        let options = SpoolOptions {
+            dir: dir.path().join("spool"),
+            clinic: relay_core::ids::ClinicId::parse("shilipu").unwrap(),
+            limits: SpoolLimits { max_unreceipted_bytes: 1 << 40, free_floor_bytes: 0 },
+            quiet: QuietSeconds::default(),
+        };
+        let clock = std::sync::Arc::new(relay_core::clock::ManualClock::at(relay_core::clock::UtcMs(
+            1_793_666_000_000,
+        )));
+        let disk = std::sync::Arc::new(relay_core::durable::RealDisk);
+        Self { spool: Spool::open(options, disk, clock).await.unwrap(), _dir: dir }
+    }
+}

@@ -174,6 +174,13 @@ fn a_day_at_the_clinic_with_a_kill_in_it_and_no_county() {
         "{html}"
     );
     assert!(get(page, "/api/v1/overview", "").starts_with("HTTP/1.1 401"));
+    let figures = get(page, "/metrics", "");
+    for line in
+        ["relay_agent_objects{state=\"waiting\"} 1", "relay_agent_link_up 0", "relay_agent_rejected_files 1"]
+    {
+        assert!(figures.contains(line), "{line} in {figures}");
+    }
+    assert!(!figures.contains(study) && !figures.contains("minutes") && !figures.contains("李"), "no names");
     let key = status["page_url"].as_str().unwrap().rsplit_once('=').unwrap().1.to_owned();
     assert!(get(page, &format!("/enter?key={key}"), "").contains("set-cookie: relay_page="));
     assert!(get(page, "/enter?key=wrong", "").starts_with("HTTP/1.1 401"));

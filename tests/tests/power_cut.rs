@@ -147,7 +147,7 @@ async fn agent_keeps(home: &Path, promises: &[&Promise]) {
         quiet: QuietSeconds::default(),
     };
     let spool = Spool::open(options, Arc::new(RealDisk), Arc::new(SystemClock)).await.unwrap();
-    spool.studies().await.unwrap();
+    spool.studies(0).await.unwrap();
     spool.close().await;
     let pool = database(&home.join("spool").join("spool.db")).await;
     for promise in promises {

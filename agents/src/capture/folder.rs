@@ -8,6 +8,7 @@ use crate::config::Folder;
 use crate::spool::{Origin, Spool, blocking};
 use relay_core::codes::{Fault, Refusal};
 use relay_core::durable::{Disk, RealDisk, write_atomic};
+use relay_core::ids::ObjectHash;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -25,6 +26,12 @@ const MAX_DEPTH: usize = 8;
 const MAX_FILES: usize = 10_000;
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 * 1024;
+/// How often `done/` is looked through for copies that may go, in milliseconds of the watcher's own rounds.
+const TIDY_MS: u64 = 60 * 60 * 1000;
+/// Files of `done/` that are hashed in one look: 200 films of 30 MB take a minute of one slow disk.
+const TIDY_FILES: usize = 200;
+/// Names of `done/` in memory at a time: years of a busy clinic.
+const MAX_DONE: usize = 100_000;
 
 /// How a file looked when it was seen last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +55,10 @@ pub struct Watcher {
     root: PathBuf,
     spool: Spool,
     waiting: HashMap<PathBuf, Waiting>,
+    /// Since `done/` was looked through.
+    untidy_ms: u64,
+    /// Where the next look through `done/` goes on.
+    tidied_to: Option<PathBuf>,
 }
 
 impl Watcher {
@@ -62,7 +73,7 @@ impl Watcher {
                 .create_dir_all(&dir)
                 .map_err(|e| io::Error::new(e.kind(), format!("folder.path {}: {e}", dir.display())))?;
         }
-        Ok(Self { folder, root, spool, waiting: HashMap::new() })
+        Ok(Self { folder, root, spool, waiting: HashMap::new(), untidy_ms: TIDY_MS, tidied_to: None })
     }
 
     /// Where it looks.
@@ -77,6 +88,13 @@ impl Watcher {
         loop {
             if let Err(error) = self.round(self.folder.poll_s * 1000).await {
                 tracing::warn!(folder = %self.root.display(), %error, "a watched folder cannot be read");
+            }
+            self.untidy_ms = self.untidy_ms.saturating_add(self.folder.poll_s.saturating_mul(1000));
+            if self.untidy_ms >= TIDY_MS {
+                self.untidy_ms = 0;
+                if let Err(error) = self.tidy().await {
+                    tracing::warn!(folder = %self.root.display(), %error, "done/ cannot be tidied; it is tried again");
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -108,6 +126,33 @@ impl Watcher {
             moved += usize::from(self.take(&path).await);
         }
         Ok(moved)
+    }
+
+    /// Removes the copies in `done/` whose bytes the county has held for the configured time. What a person put there,
+    /// changed, or what waits for its receipt stays. Gives how many went.
+    ///
+    /// # Errors
+    /// Of the operating system, when `done/` cannot be listed.
+    pub async fn tidy(&mut self) -> io::Result<usize> {
+        if self.folder.keep_done_days == 0 {
+            return Ok(0);
+        }
+        let (done, after) = (self.root.join(DONE), self.tidied_to.take());
+        let looked = blocking(move || hash_some(&done, after.as_deref())).await.map_err(io::Error::other)?;
+        let (hashed, next) = looked?;
+        self.tidied_to = next;
+        let mut gone = 0;
+        for (path, hash) in hashed {
+            let delivered = self.spool.delivered_for(&hash, self.folder.keep_done_days).await;
+            if delivered.map_err(io::Error::other)? {
+                blocking(move || RealDisk.remove(&path)).await.map_err(io::Error::other)??;
+                gone += 1;
+            }
+        }
+        if gone > 0 {
+            tracing::info!(folder = %self.root.display(), gone, "copies in done/ went by policy; the county holds them");
+        }
+        Ok(gone)
     }
 
     async fn take(&mut self, path: &Path) -> bool {
@@ -161,7 +206,8 @@ impl Watcher {
         let (path, spool) = (path.to_owned(), self.spool.clone());
         let copied = blocking(move || {
             let file = |e: io::Error| {
-                Refusal::new(relay_core::codes::Code::StorageFailed, "", format!("{}: {e}", path.display()))
+                // Not the path: names of patients stand in it.
+                Refusal::new(relay_core::codes::Code::StorageFailed, "file", e.to_string())
             };
             let mut source = std::fs::File::open(&path).map_err(file)?;
             let mut receiving = spool.receive(look.map(|l| l.size))?;
@@ -230,11 +276,42 @@ fn list(root: &Path) -> io::Result<Vec<(PathBuf, Look)>> {
     Ok(found)
 }
 
+/// Files with what their bytes are, and after which name the next look goes on.
+type Hashed = (Vec<(PathBuf, ObjectHash)>, Option<PathBuf>);
+
+/// The next files of a folder in the order of their names.
+fn hash_some(dir: &Path, after: Option<&Path>) -> io::Result<Hashed> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| entry.path())
+        .filter(|path| after.is_none_or(|after| path.as_path() > after))
+        .take(MAX_DONE)
+        .collect();
+    paths.sort();
+    let more = paths.len() > TIDY_FILES;
+    paths.truncate(TIDY_FILES);
+    let next = if more { paths.last().cloned() } else { None };
+    let mut hashed = Vec::with_capacity(paths.len());
+    for path in paths {
+        let mut hasher = blake3::Hasher::new();
+        // A file that cannot be read is somebody else's; it stays.
+        if let Ok(mut file) = std::fs::File::open(&path)
+            && io::copy(&mut file, &mut hasher).is_ok()
+        {
+            hashed.push((path, ObjectHash(*hasher.finalize().as_bytes())));
+        }
+    }
+    Ok((hashed, next))
+}
+
 /// What stands in `.reason.txt`.
 fn reason_text(refusal: &Refusal) -> String {
     let (code, field) = (refusal.code, if refusal.field.is_empty() { "-" } else { refusal.field.as_str() });
     format!(
-        "此文件未被接收：{}\n代码：{}\n字段：{field}\n原因：{}\n\nThis file was not taken: {}\ncode: {}\nfield: {field}\nreason: {}\n",
+        "此文件未被接收：{}\n代码：{}\n字段：{field}\n原因：{}\n处理：请在设备上重新导出 DICOM 或心电原始文件，再放入监视目录；仍被拒收时请联系管理员并提供本说明。\n\n\
+         This file was not taken: {}\ncode: {}\nfield: {field}\nreason: {}\n\
+         what to do: export the original DICOM or ECG file again and put it into the watched folder; if it is refused again, show this text to the administrator.\n",
         code.zh(),
         code.name(),
         refusal.reason,
@@ -292,8 +369,14 @@ mod tests {
     }
 
     fn watcher(dir: &Path, spool: &Spool) -> Watcher {
-        let folder =
-            Folder { path: "ecg".into(), class: Class::Green, kind: Some(Kind::Ecg), stable_s: 3, poll_s: 1 };
+        let folder = Folder {
+            path: "ecg".into(),
+            class: Class::Green,
+            kind: Some(Kind::Ecg),
+            stable_s: 3,
+            poll_s: 1,
+            keep_done_days: 30,
+        };
         Watcher::new(folder, dir, spool.clone()).unwrap()
     }
 
@@ -327,6 +410,33 @@ mod tests {
         watcher.round(0).await.unwrap();
         assert_eq!(watcher.round(3000).await.unwrap(), 1);
         assert_eq!(spool.pending_studies(10).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_copy_in_done_goes_when_the_county_has_held_its_bytes_long_enough_not_before() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+        let spool = spool(dir.path(), &disk).await;
+        let mut watcher = watcher(dir.path(), &spool);
+        testing::write(watcher.root(), "e.xml", testing::AECG);
+        watcher.round(0).await.unwrap();
+        watcher.round(3000).await.unwrap();
+        let done = dir.path().join("ecg/done");
+        testing::write(&done, "letter to the wife.txt", b"somebody keeps this here");
+        assert_eq!(watcher.tidy().await.unwrap(), 0, "no receipt yet");
+        let manifest = spool.pending_studies(1).await.unwrap().remove(0);
+        let month_ago = spool.now().plus_ms(-31 * relay_core::clock::DAY_MS);
+        spool
+            .receipted(&manifest.study, manifest.generation, &[manifest.objects[0].hash], month_ago)
+            .await
+            .unwrap();
+        watcher.folder.keep_done_days = 0;
+        assert_eq!(watcher.tidy().await.unwrap(), 0, "0 keeps everything");
+        watcher.folder.keep_done_days = 32;
+        assert_eq!(watcher.tidy().await.unwrap(), 0, "a day is left");
+        watcher.folder.keep_done_days = 30;
+        assert_eq!(watcher.tidy().await.unwrap(), 1);
+        assert_eq!(names(&done), ["letter to the wife.txt"]);
+        assert!(spool.blobs().contains(&manifest.objects[0].hash), "the spool keeps its own copy");
     }
 
     #[tokio::test]

@@ -1,12 +1,17 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
 mod enrol;
+mod files;
 mod people;
 mod send;
 mod show;
 
-use crate::client::Client;
+use crate::client::{Client, ClientError};
+use crate::config::Config;
 use crate::home::Home;
+use crate::spool::Spool;
+use crate::trust::Device;
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use relay_core::clock::{Clock, SystemClock};
 use relay_core::study::Class;
@@ -34,9 +39,25 @@ struct At {
     home: PathBuf,
 }
 
+/// A home whose agent does not run, opened by a command.
+struct Asleep {
+    config: Config,
+    device: Arc<Device>,
+    spool: Spool,
+}
+
 impl At {
     fn home(&self) -> Home {
         Home::at(&self.home)
+    }
+
+    /// Opens the home itself, after it was seen that no agent runs on it.
+    async fn asleep(&self, clock: Arc<dyn Clock>) -> anyhow::Result<Asleep> {
+        let home = self.home();
+        let config = if home.config().exists() { Config::load(&home.config())? } else { Config::default() };
+        let device = Arc::new(Device::load(&home)?);
+        let spool = crate::run::open_spool(&home, &config, &device, clock).await?;
+        Ok(Asleep { config, device, spool })
     }
 }
 
@@ -58,7 +79,6 @@ impl Who {
 }
 
 fn pin(file: Option<&std::path::Path>) -> anyhow::Result<String> {
-    use anyhow::Context as _;
     let mut text = String::new();
     match file {
         Some(path) => {
@@ -182,10 +202,16 @@ async fn run(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
 
 /// The agent that runs on this home.
 async fn running(at: &At) -> anyhow::Result<Client> {
-    Ok(Client::find(&at.home()).await?)
+    Client::find(&at.home())
+        .await
+        .context("此命令需要代理程序正在运行 / this command needs the running agent")
 }
 
-/// Says why a command that needs the running agent cannot be carried out.
-fn wants_agent(error: anyhow::Error) -> anyhow::Error {
-    error.context("此命令需要代理程序正在运行（relay-agent run）/ this command needs the running agent")
+/// The agent that runs on this home; `None` when none does.
+async fn awake(at: &At) -> anyhow::Result<Option<Client>> {
+    match Client::find(&at.home()).await {
+        Ok(client) => Ok(Some(client)),
+        Err(ClientError::NotRunning { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -1,8 +1,7 @@
 //! `report`, `staff`, `critical`, `retake`: what named people do.
 
-use super::{At, Who, eprint_line, out_line, pin, running, wants_agent};
-use crate::spool::{CriticalRow, Spool};
-use crate::trust::Device;
+use super::{At, Who, awake, eprint_line, out_line, pin, running};
+use crate::spool::CriticalRow;
 use anyhow::Context as _;
 use base64::Engine as _;
 use clap::Subcommand;
@@ -99,7 +98,7 @@ pub(super) enum Retake {
 }
 
 async fn act(at: &At, path: String, who: &Who, text: Option<&str>) -> anyhow::Result<Value> {
-    let client = running(at).await.map_err(wants_agent)?;
+    let client = running(at).await?;
     let body = json!({ "person": who.name, "pin": who.pin()?, "text": text.unwrap_or_default() });
     Ok(client.post(&path, &body).await?)
 }
@@ -128,21 +127,21 @@ impl Staff {
                 let pin = pin(pin_file.as_deref())?;
                 let mut salt = [0; 16];
                 rand::rngs::StdRng::from_os_rng().fill_bytes(&mut salt);
-                if let Ok(client) = running(&at).await {
+                if let Some(client) = awake(&at).await? {
                     let body = json!({ "name": name, "pin": pin, "salt": hex::encode(salt) });
                     let _: Value = client.post("staff", &body).await?;
                 } else {
-                    let spool = asleep(&at, clock).await?;
+                    let spool = at.asleep(clock).await?.spool;
                     spool.add_staff(&name, &pin, salt).await?;
                     spool.close().await;
                 }
                 eprint_line(&format!("已登记 {name} / enrolled"));
             }
             Self::List { at } => {
-                let names = if let Ok(client) = running(&at).await {
+                let names = if let Some(client) = awake(&at).await? {
                     client.overview().await?.staff
                 } else {
-                    let spool = asleep(&at, clock).await?;
+                    let spool = at.asleep(clock).await?.spool;
                     let names = spool.staff().await?.into_iter().map(|s| s.name).collect();
                     spool.close().await;
                     names
@@ -154,17 +153,11 @@ impl Staff {
     }
 }
 
-async fn asleep(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<Spool> {
-    let home = at.home();
-    let config = crate::config::Config::default();
-    crate::run::open_spool(&home, &config, &Device::load(&home)?, clock).await
-}
-
 impl Critical {
     pub(super) async fn carry_out(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::List { at, json } => {
-                let client = running(&at).await.map_err(wants_agent)?;
+                let client = running(&at).await?;
                 let rows: Vec<CriticalRow> = client.get("criticals").await?;
                 if json {
                     out_line(&serde_json::to_string(&rows)?)?;

@@ -1,25 +1,25 @@
 //! `send` and `mark`.
 
-use super::{At, eprint_line, out_line, parse_class};
+use super::{At, awake, eprint_line, files, out_line, parse_class};
 use crate::client::{Client, ClientError};
-use crate::config::Config;
+use crate::page::LinkView;
 use crate::spool::{Admitted, Mark, Marked, Origin, Spool, StudyView};
-use crate::trust::Device;
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use relay_core::clock::Clock;
+use relay_core::codes::Code;
 use relay_core::ids::StudyUid;
 use relay_core::study::{Class, StudyContext};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Folders inside folders that are looked into.
-const MAX_DEPTH: usize = 32;
+/// Looks at the studies for one look at the line: every 2 s.
+const LOOKS_PER_LINE: u32 = 10;
 /// How often the progress of a study is asked for.
 const LOOK: Duration = Duration::from_millis(200);
 /// Bytes of a file read at a time.
@@ -115,21 +115,14 @@ enum Way {
 
 impl Way {
     async fn open(at: &At, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let home = at.home();
-        match Client::find(&home).await {
-            Ok(client) => Ok(Self::Agent(Box::new(client))),
-            Err(ClientError::NotRunning { .. }) => {
-                let config =
-                    if home.config().exists() { Config::load(&home.config())? } else { Config::default() };
-                let device = Device::load(&home)?;
-                let spool = crate::run::open_spool(&home, &config, &device, clock).await?;
-                eprint_line(
-                    "代理程序未运行：先安全存于本机，启动后上传 / the agent does not run: stored here, it travels when the agent runs",
-                );
-                Ok(Self::Spool(spool))
-            }
-            Err(error) => Err(error.into()),
+        if let Some(client) = awake(at).await? {
+            return Ok(Self::Agent(Box::new(client)));
         }
+        let spool = at.asleep(clock).await?.spool;
+        eprint_line(
+            "代理程序未运行：已直接存入本机，运行 relay-agent run 后自动上传 / the agent does not run: stored here, it travels when relay-agent run is started",
+        );
+        Ok(Self::Spool(spool))
     }
 
     async fn put(&self, file: &Path, class: Class) -> Result<Admitted, ClientError> {
@@ -179,69 +172,52 @@ async fn put(spool: &Spool, file: &Path, name: String, class: Class) -> Result<A
     })
 }
 
-/// Files below the paths, in a fixed order.
-fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for path in paths {
-        let mut below = Vec::new();
-        walk(path, 0, &mut below)?;
-        below.sort();
-        found.extend(below);
-    }
-    Ok(found)
-}
-
-fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let shown = || path.display().to_string();
-    if !std::fs::metadata(path).with_context(shown)?.is_dir() {
-        found.push(path.to_owned());
-        return Ok(());
-    }
-    if depth < MAX_DEPTH {
-        for entry in std::fs::read_dir(path).with_context(shown)? {
-            walk(&entry.with_context(shown)?.path(), depth + 1, found)?;
-        }
-    }
-    Ok(())
-}
-
 fn bar(length: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style)
 }
 
+/// What became of the files.
+#[derive(Default)]
+struct Outcome {
+    studies: BTreeSet<StudyUid>,
+    objects: u64,
+    fresh: u64,
+    refused: Vec<Value>,
+    /// Why the rest was not handed over.
+    stopped: Option<anyhow::Error>,
+}
+
+impl Outcome {
+    fn refuse(&mut self, progress: &ProgressBar, file: &Path, refusal: [&str; 4]) {
+        let [code, field, reason, zh] = refusal;
+        let file = file.display().to_string();
+        progress.suspend(|| eprint_line(&format!("{file}: {code}: {field}: {reason}（{zh}）")));
+        self.refused.push(json!({ "file": file, "code": code, "field": field, "reason": reason }));
+    }
+}
+
 impl Send {
     pub(super) async fn carry_out(self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
         let mark = self.context.mark(Some(self.class), true)?;
-        let files = files(&self.paths)?;
+        let found = files::below(&self.paths)?;
         let way = Way::open(&self.at, clock).await?;
-        let (mut studies, mut objects, mut fresh, mut refused) = (BTreeSet::new(), 0_u64, 0_u64, Vec::new());
-        let progress = bar(files.len() as u64, "{spinner} 存入本机 / safe here {pos}/{len} {wide_bar}");
-        for file in &files {
-            match way.put(file, self.class).await {
-                Ok(admitted) => {
-                    objects += 1;
-                    fresh += u64::from(admitted.fresh);
-                    studies.insert(admitted.study);
-                }
-                Err(ClientError::Refused { code, field, reason, zh }) => {
-                    progress.suspend(|| {
-                        eprint_line(&format!("{}: {code}: {field}: {reason}（{zh}）", file.display()))
-                    });
-                    refused.push(json!({ "file": file.display().to_string(), "code": code, "field": field, "reason": reason }));
-                }
-                Err(error) => return Err(error.into()),
+        let mut outcome = self.hand_over(&way, &found).await;
+        // Also after a stop: what is here is complete as far as it goes, and travels.
+        for study in outcome.studies.clone() {
+            if let Err(error) = way.mark(&study, &mark).await {
+                let context = format!(
+                    "{study}: 已存入，但未能标记为完整，请运行 relay-agent mark {study} --finished / stored, but not marked as complete"
+                );
+                outcome.stopped = Some(error.context(context));
             }
-            progress.inc(1);
-        }
-        progress.finish_and_clear();
-        for study in &studies {
-            way.mark(study, &mark).await?;
         }
         let safe = match (&way, self.wait) {
-            (Way::Agent(client), true) => self.follow(client, &studies).await?,
+            (Way::Agent(client), true) => self.follow(client, &outcome.studies).await?,
             (Way::Spool(_), true) => {
-                eprint_line("无法等待：代理程序未运行 / cannot wait: the agent does not run");
+                eprint_line(
+                    "无法等待：代理程序未运行，请先启动 relay-agent run / cannot wait: start relay-agent run first",
+                );
                 false
             }
             (_, false) => true,
@@ -249,15 +225,72 @@ impl Send {
         if let Way::Spool(spool) = &way {
             spool.close().await;
         }
-        let report = json!({ "studies": studies, "objects": objects, "fresh": fresh, "safe_at_county": self.wait && safe, "refused": refused });
-        if self.json {
-            out_line(&report.to_string())?;
-        } else {
-            for study in &studies {
-                out_line(study.as_str())?;
-            }
+        self.report(&outcome, safe)?;
+        if let Some(error) = outcome.stopped {
+            return Err(error);
         }
-        Ok(if refused.is_empty() && safe { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if outcome.refused.is_empty() && safe { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Each file by itself: one that is refused or cannot be read stops no other.
+    async fn hand_over(&self, way: &Way, found: &files::Found) -> Outcome {
+        let mut outcome = Outcome::default();
+        let progress = bar(found.files.len() as u64, "{spinner} 存入本机 / safe here {pos}/{len} {wide_bar}");
+        for odd in &found.odd {
+            let refusal = [Code::RefusedFormat.name(), "file", "not a regular file", "不是普通文件，已跳过"];
+            outcome.refuse(&progress, odd, refusal);
+        }
+        for file in &found.files {
+            match way.put(file, self.class).await {
+                Ok(admitted) => {
+                    outcome.objects += 1;
+                    outcome.fresh += u64::from(admitted.fresh);
+                    outcome.studies.insert(admitted.study);
+                }
+                // Without room no further file can be taken.
+                Err(ClientError::Refused { code, zh, reason, .. }) if code == Code::StorageFull.name() => {
+                    outcome.stopped = Some(anyhow::anyhow!("{}: {code}: {reason}（{zh}）", file.display()));
+                    break;
+                }
+                Err(ClientError::Refused { code, field, reason, zh }) => {
+                    outcome.refuse(&progress, file, [&code, &field, &reason, &zh]);
+                }
+                Err(ClientError::File { source, .. }) => {
+                    let reason = source.to_string();
+                    let code = Code::RefusedUnparsable.name();
+                    outcome.refuse(&progress, file, [code, "file", &reason, "文件无法读取，请检查权限"]);
+                }
+                Err(error) => {
+                    let context =
+                        format!("{}: 未能存入，请重新发送 / not stored, send it again", file.display());
+                    outcome.stopped = Some(anyhow::Error::new(error).context(context));
+                    break;
+                }
+            }
+            progress.inc(1);
+        }
+        progress.finish_and_clear();
+        outcome
+    }
+
+    fn report(&self, outcome: &Outcome, safe: bool) -> anyhow::Result<()> {
+        let Outcome { studies, objects, fresh, refused, .. } = outcome;
+        if self.json {
+            let report = json!({ "studies": studies, "objects": objects, "fresh": fresh, "safe_at_county": self.wait && safe, "refused": refused });
+            return out_line(&report.to_string());
+        }
+        studies.iter().try_for_each(|study| out_line(study.as_str()))?;
+        let where_now = if self.wait && safe { "已安全到达县级" } else { "已安全存于本机" };
+        let known = objects - fresh;
+        let known = if known > 0 { format!("（其中 {known} 个本机已有）") } else { String::new() };
+        eprint_line(&format!(
+            "{} 项检查，{objects} 个文件{where_now}{known}，{} 个未被接收 / {} studies, {objects} files taken, {} refused",
+            studies.len(),
+            refused.len(),
+            studies.len(),
+            refused.len()
+        ));
+        Ok(())
     }
 
     /// Follows the studies until they are safe at the county; false when one was refused or time ran out.
@@ -267,7 +300,9 @@ impl Send {
             "{spinner} 上传县级 / to the county {percent}% {wide_bar} {msg}",
         );
         let following = async {
+            let mut told = Told::default();
             loop {
+                told.line(client, &progress).await?;
                 let (mut done, mut settled, mut all_safe) = (0, 0, true);
                 for study in studies {
                     let view: StudyView = client.get(&format!("studies/{study}")).await?;
@@ -302,10 +337,47 @@ impl Send {
     }
 }
 
+/// Whether the line was said to be down.
+#[derive(Default)]
+struct Told {
+    down: bool,
+    looks: u32,
+}
+
+impl Told {
+    /// Says once when the line is down, and once when it is back.
+    async fn line(&mut self, client: &Client, progress: &ProgressBar) -> anyhow::Result<()> {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks % LOOKS_PER_LINE != 1 {
+            return Ok(());
+        }
+        let link: LinkView = client.get("link").await?;
+        if link.up == self.down {
+            self.down = !link.up;
+            let why = link.reason_zh.or(link.reason).unwrap_or_default();
+            let words = if link.up {
+                "线路已恢复，继续上传 / the line is back".to_owned()
+            } else {
+                format!(
+                    "线路中断（{why}）：检查安全存于本机，恢复后自动上传；不想等待可按 Ctrl-C / the line is down, the studies are safe here and travel when it is back"
+                )
+            };
+            progress.suspend(|| eprint_line(&words));
+        }
+        Ok(())
+    }
+}
+
 impl MarkArgs {
     pub(super) async fn carry_out(self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let study = StudyUid::parse(&self.study)?;
+        let study = StudyUid::parse(&self.study)
+            .with_context(|| format!("STUDY {:?}：不是合法的检查UID，可用 relay-agent status 查看 / relay-agent status shows the UIDs", self.study))?;
         let mark = self.context.mark(self.class, self.finished)?;
+        if mark == Mark::default() {
+            anyhow::bail!(
+                "没有要标记的内容：请给出 --class、--complaint、--phone、--doctor 或 --finished / nothing to mark: see relay-agent mark --help"
+            );
+        }
         let way = Way::open(&self.at, clock).await?;
         let marked = way.mark(&study, &mark).await?;
         if !marked.known {

@@ -1,13 +1,10 @@
 //! `status`, `reports`, `rejects`, `doctor`.
 
-use super::{At, eprint_line, out_line, running};
-use crate::client::ClientError;
-use crate::config::Config;
+use super::{Asleep, At, awake, eprint_line, out_line};
 use crate::courier::ports::LinkState;
 use crate::health::{Doctor, Finding, Level};
 use crate::page::Overview;
-use crate::spool::{RejectView, ReportRow, Spool, StudyView};
-use crate::trust::Device;
+use crate::spool::{CriticalRow, RejectView, ReportRow, Spool, StudyView};
 use clap::Args;
 use relay_core::clock::{Clock, UtcMs};
 use serde::Serialize;
@@ -23,37 +20,14 @@ pub(super) struct Show {
     json: bool,
 }
 
-/// What can be said without the running agent.
-struct Asleep {
-    spool: Spool,
-    doctor: Doctor,
-    link: LinkState,
-}
-
 impl Show {
+    /// The store itself, where no agent runs.
     async fn asleep(&self, clock: Arc<dyn Clock>) -> anyhow::Result<Asleep> {
-        let home = self.at.home();
-        let config = if home.config().exists() { Config::load(&home.config())? } else { Config::default() };
-        let device = Arc::new(Device::load(&home)?);
-        let since = clock.now();
-        let spool = crate::run::open_spool(&home, &config, &device, clock).await?;
-        eprint_line("代理程序未运行，直接读取本机存储 / the agent does not run; read from its store");
-        let doctor = Doctor {
-            device,
-            dicom: None,
-            folders: config.folder.iter().map(|f| home.path().join(&f.path)).collect(),
-            gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
-        };
-        let link = LinkState::Down { since, reason: "the agent does not run".to_owned(), refusal: None };
-        Ok(Asleep { spool, doctor, link })
-    }
-
-    async fn overview(&self) -> anyhow::Result<Option<Overview>> {
-        match running(&self.at).await {
-            Ok(client) => Ok(Some(client.overview().await?)),
-            Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let asleep = self.at.asleep(clock).await?;
+        eprint_line(
+            "代理程序未运行，直接读取本机存储；运行 relay-agent run 后才会上传和接收 / the agent does not run; read from its store",
+        );
+        Ok(asleep)
     }
 
     fn print<T: Serialize + ?Sized>(
@@ -68,16 +42,17 @@ impl Show {
     }
 
     pub(super) async fn status(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let Some(view) = self.overview().await? else {
-            let asleep = self.asleep(clock).await?;
-            let studies = asleep.spool.studies().await?;
-            asleep.spool.close().await;
+        let Some(client) = awake(&self.at).await? else {
+            let spool = self.asleep(clock).await?.spool;
+            let studies = all_studies(&spool).await?;
+            spool.close().await;
             self.print(&serde_json::json!({ "running": false, "studies": studies }), || {
                 studies.iter().map(study_line).collect()
             })?;
             return Ok(ExitCode::SUCCESS);
         };
-        let page = self.at.home().endpoint()?.page_url;
+        let view = client.whole_overview().await?;
+        let page = client.endpoint().page_url.clone();
         let mut value = serde_json::to_value(&view)?;
         value["running"] = true.into();
         value["page_url"] = page.clone().into();
@@ -86,46 +61,63 @@ impl Show {
     }
 
     pub(super) async fn reports(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let reports = match self.overview().await? {
-            Some(view) => view.reports,
+        let reports = match awake(&self.at).await? {
+            Some(client) => client.whole_overview().await?.reports,
             None => {
-                let asleep = self.asleep(clock).await?;
-                let reports = asleep.spool.reports(None).await?;
-                asleep.spool.close().await;
+                let spool = self.asleep(clock).await?.spool;
+                let reports = all_reports(&spool).await?;
+                spool.close().await;
                 reports
             }
         };
-        self.print(&reports, || reports.iter().map(report_line).collect())?;
+        self.print(&reports, || {
+            or_none(reports.iter().map(report_line).collect(), "尚无报告 / no report yet")
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn rejects(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let rejects = match self.overview().await? {
-            Some(view) => view.rejects,
+        let rejects = match awake(&self.at).await? {
+            Some(client) => client.overview().await?.rejects,
             None => {
-                let asleep = self.asleep(clock).await?;
-                let rejects = asleep.spool.rejects().await?;
-                asleep.spool.close().await;
+                let spool = self.asleep(clock).await?.spool;
+                let rejects = spool.rejects().await?;
+                spool.close().await;
                 rejects
             }
         };
         let line = |r: &RejectView| {
-            format!("{}  {}  {}: {}: {}  ({})", local(r.at), r.file, r.code, r.field, r.reason, r.source)
+            let at = local(r.at);
+            format!(
+                "{at}  {}  {}（{}: {}: {}）  来源 {}",
+                r.file, r.code_zh, r.code, r.field, r.reason, r.source
+            )
         };
-        self.print(&rejects, || rejects.iter().map(line).collect())?;
+        self.print(&rejects, || {
+            or_none(rejects.iter().map(line).collect(), "没有未接收的文件 / no file was refused")
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 
     pub(super) async fn doctor(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let findings: Vec<Finding> = match running(&self.at).await {
-            Ok(client) => client.get("doctor").await?,
-            Err(error) if matches!(error.downcast_ref(), Some(ClientError::NotRunning { .. })) => {
-                let asleep = self.asleep(clock).await?;
-                let findings = asleep.doctor.examine(&asleep.spool, &asleep.link);
-                asleep.spool.close().await;
+        let findings: Vec<Finding> = match awake(&self.at).await? {
+            Some(client) => client.get("doctor").await?,
+            None => {
+                let since = clock.now();
+                let Asleep { config, device, spool } = self.asleep(clock).await?;
+                let doctor = Doctor {
+                    device,
+                    dicom: None,
+                    folders: config.folder.iter().map(|f| self.at.home().path().join(&f.path)).collect(),
+                    gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
+                };
+                let reason =
+                    "代理程序未运行，请启动 relay-agent run / the agent does not run: start relay-agent run";
+                let link = LinkState::Down { since, reason: reason.to_owned(), refusal: None };
+                let findings = doctor.examine(&spool, &link).await;
+                spool.close().await;
                 findings
             }
-            Err(error) => return Err(error),
         };
         let mark = |f: &Finding| match f.level {
             Level::Good => "正常",
@@ -138,6 +130,27 @@ impl Show {
         let bad = findings.iter().any(|f| f.level == Level::Bad);
         Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+async fn all_studies(spool: &Spool) -> anyhow::Result<Vec<StudyView>> {
+    let mut first = spool.studies(0).await?;
+    for page in 1..first.pages {
+        first.studies.append(&mut spool.studies(page).await?.studies);
+    }
+    Ok(first.studies)
+}
+
+async fn all_reports(spool: &Spool) -> anyhow::Result<Vec<ReportRow>> {
+    let mut first = spool.reports(0).await?;
+    for page in 1..first.pages {
+        first.reports.append(&mut spool.reports(page).await?.reports);
+    }
+    Ok(first.reports)
+}
+
+/// The lines, or a word that there are none.
+fn or_none(lines: Vec<String>, none: &str) -> Vec<String> {
+    if lines.is_empty() { vec![none.to_owned()] } else { lines }
 }
 
 /// Local time for people.
@@ -187,14 +200,41 @@ fn status_lines(view: &Overview, page: &str) -> Vec<String> {
         format!("线路中断：{}", view.link.reason_zh.as_deref().or(view.link.reason.as_deref()).unwrap_or("-"))
     };
     let mut lines = vec![format!("机构 {}  {link}", view.clinic), format!("本机页面 {page}")];
-    lines.extend(view.alarms.iter().map(|a| format!("!! {} {}", a.study, a.zh)));
-    lines.extend(
-        view.criticals
-            .iter()
-            .map(|c| format!("!! 危急值 {} {} {}", c.letter, c.notice.code, c.notice.finding)),
-    );
-    lines.extend(view.retakes.iter().map(|r| format!("!  退回 {} {} {}", r.letter, r.study, r.request.text)));
+    if let Some(full) = &view.full {
+        lines.push(format!("!! 本机存储空间不足，不再接收新检查：{full}"));
+    }
+    if !view.damaged.is_empty() {
+        lines.push(format!(
+            "!! 本机数据库有 {} 条记录损坏，请联系管理员（relay-agent doctor）",
+            view.damaged.len()
+        ));
+    }
+    let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
+    lines.extend(view.alarms.iter().map(|a| format!("!! {} {}：{}", name(&a.patient_name), a.study, a.zh)));
+    lines.extend(view.criticals.iter().map(critical_alarm));
+    lines.extend(view.retakes.iter().map(|r| {
+        let next = format!("查看后运行 relay-agent retake seen {} --as 姓名", r.letter);
+        format!("!  退回重拍 {} {}：{}（{next}）", name(&r.patient_name), r.study, r.request.text)
+    }));
+    lines.push(match view.studies_not_safe {
+        0 => format!("检查 {} 项，全部已到达县级", view.studies_total),
+        n => format!("检查 {} 项，其中 {n} 项未全部到达县级", view.studies_total),
+    });
     lines.extend(view.studies.iter().map(study_line));
     lines.extend(view.reports.iter().map(report_line));
     lines
+}
+
+fn critical_alarm(c: &CriticalRow) -> String {
+    let (state, next) = match &c.read_back_by {
+        None => ("待复述".to_owned(), format!("critical ack {} --as 姓名 --read-back 复述内容", c.letter)),
+        Some(who) => {
+            (format!("{who}已复述，待处置"), format!("critical action {} --as 姓名 --text 处置", c.letter))
+        }
+    };
+    let notice = &c.notice;
+    format!(
+        "!! 危急值 {} {} {}（{state}；relay-agent {next}）",
+        notice.patient_name, notice.code, notice.finding
+    )
 }

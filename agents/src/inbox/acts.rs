@@ -5,7 +5,7 @@ use super::Inbox;
 use crate::spool::{PinError, ReportRow, SpoolError, blocking};
 use crate::trust::Invalid;
 use rand::RngCore as _;
-use relay_certs::signing::NoteError;
+use relay_certs::signing::{NoteError, VerifiedReport};
 use relay_core::durable::BlobError;
 use relay_core::ids::{LetterId, NoteId, ObjectHash, ReportId, StudyUid};
 use relay_core::letter::{Note, NoteBody, NoteKind, PURPOSE_NOTE};
@@ -32,22 +32,27 @@ pub enum ActError {
         id: String,
     },
     /// The report on this disk is not what was signed.
-    #[error("DO NOT USE this report: {file}: {invalid}")]
+    #[error("DO NOT USE this report: {file}: {invalid}; ask the county to send it again")]
     Invalid {
         /// The file on this disk.
         file: PathBuf,
         /// Which part, and what differs.
         invalid: Invalid,
     },
-    /// The file differs from what was received, in a place that no signature covers.
-    #[error("DO NOT USE this report: {file}: the file is not the one that was received")]
+    /// The file is a valid report, but not the one that this row stands for: other bytes than were received, or
+    /// another study, report, version or kind.
+    #[error(
+        "DO NOT USE this report: {file}: its {what} is not the one that was received; ask the county to send it again"
+    )]
     Changed {
         /// The file on this disk.
         file: PathBuf,
+        /// What differs: `content`, `study`, `report id`, `version` or `kind`.
+        what: &'static str,
     },
     /// Done before, or not possible yet.
-    #[error("{0}")]
-    State(&'static str),
+    #[error(transparent)]
+    State(#[from] Done),
     /// The text is empty or too long.
     #[error("text: 1 to {MAX_TEXT_CHARS} characters are wanted")]
     Text,
@@ -65,13 +70,60 @@ impl ActError {
     pub fn zh(&self) -> String {
         match self {
             Self::Pin(error) => error.zh(),
-            Self::NotFound { id, .. } => format!("本机没有 {id}"),
-            Self::Invalid { invalid, .. } => invalid.zh(),
-            Self::Changed { .. } => "签名无效，请勿使用：文件与接收时不一致".to_owned(),
-            Self::State(_) => "已处理过，或尚未复述".to_owned(),
-            Self::Text => "请填写内容".to_owned(),
+            Self::NotFound { what, id } => {
+                let (noun, command) = match *what {
+                    "report" => ("报告", "reports"),
+                    "critical notice" => ("危急值通知", "critical list"),
+                    _ => ("退回通知", "status"),
+                };
+                format!("本机没有编号为 {id} 的{noun}，可用 relay-agent {command} 查看本机已有的编号")
+            }
+            Self::Invalid { invalid, .. } => format!("{}。请联系县级重新发送", invalid.zh()),
+            Self::Changed { what, .. } => {
+                let part = match *what {
+                    "study" => "所属检查",
+                    "report id" => "报告编号",
+                    "version" => "版本",
+                    "kind" => "报告类型",
+                    _ => "文件内容",
+                };
+                format!("请勿使用此报告：{part}与接收时的登记不一致。请联系县级重新发送")
+            }
+            Self::State(state) => state.zh().to_owned(),
+            Self::Text => format!("请填写内容（1至{MAX_TEXT_CHARS}字）"),
             Self::Note(error) => error.zh().to_owned(),
-            Self::Spool(_) => "本机存储故障".to_owned(),
+            Self::Spool(error) if error.is_full() => "本机磁盘已满，请联系管理员清理后再试".to_owned(),
+            Self::Spool(_) => "本机存储故障，请联系管理员（relay-agent doctor）".to_owned(),
+        }
+    }
+}
+
+/// Why an act is not possible as things stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Done {
+    /// Somebody has read the notice back already.
+    #[error("this notice was read back before: record the action next")]
+    ReadBack,
+    /// The action is recorded already.
+    #[error("the action on this notice was recorded before: nothing is left to do")]
+    Action,
+    /// The action comes after the read-back.
+    #[error("this notice has not been read back yet: read it back first, then record the action")]
+    NotReadBack,
+    /// Somebody has seen the request already.
+    #[error("this retake request was seen before: nothing is left to do")]
+    Seen,
+}
+
+impl Done {
+    /// The same in Chinese.
+    #[must_use]
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::ReadBack => "此危急值已复述，下一步请记录处置",
+            Self::Action => "此危急值的处置已记录，无需再次操作",
+            Self::NotReadBack => "此危急值尚未复述，请先复述，再记录处置",
+            Self::Seen => "此退回通知已有人查看，无需再次操作",
         }
     }
 }
@@ -135,7 +187,7 @@ impl Inbox {
         });
         let (verified, hash) = read.await?.map_err(SpoolError::from)?;
         let fault = match verified {
-            Ok(verified) if hash == row.package => {
+            Ok(verified) if differs(&verified, &hash, &row).is_none() => {
                 let report = Some((row.report_id.clone(), row.version));
                 let note =
                     self.note(NoteKind::ReportOpened, &row.study, &row.letter, report, person, None)?;
@@ -147,7 +199,10 @@ impl Inbox {
                 let (sentence_zh, sentence_en) = verified.sentence();
                 return Ok(Opened { pdf: verified.pdf().to_vec(), row, sentence_zh, sentence_en });
             }
-            Ok(_) => ActError::Changed { file },
+            Ok(verified) => {
+                let what = differs(&verified, &hash, &row).unwrap_or("content");
+                ActError::Changed { file, what }
+            }
             Err(invalid) => ActError::Invalid { file, invalid },
         };
         tracing::error!(report = %row.report_id, version = row.version, fault = %fault, "a stored report does not verify");
@@ -181,7 +236,7 @@ impl Inbox {
     ) -> Result<(), ActError> {
         self.spool.check_pin(person, pin).await?;
         let text = checked(text)?;
-        let row = self.spool.criticals(true).await?.into_iter().find(|c| c.letter.as_str() == id);
+        let row = self.spool.critical(id).await?;
         let row = row.ok_or_else(|| ActError::NotFound { what: "critical notice", id: id.to_owned() })?;
         let kind = if action { NoteKind::CriticalAction } else { NoteKind::CriticalReadBack };
         let note = self.note(kind, &row.study, &row.letter, None, person, Some(text))?;
@@ -189,10 +244,12 @@ impl Inbox {
         if self.spool.record_critical(&row.letter, person, action, &note, now).await? {
             return Ok(());
         }
-        Err(ActError::State(if action {
-            "recorded before, or not read back yet"
-        } else {
-            "read back before"
+        // As it stands now: another person may have acted since the row was read.
+        let now = self.spool.critical(id).await?.unwrap_or(row);
+        Err(ActError::State(match (action, now.read_back_at, now.action_at) {
+            (false, ..) => Done::ReadBack,
+            (true, None, _) => Done::NotReadBack,
+            (true, Some(_), _) => Done::Action,
         }))
     }
 
@@ -202,15 +259,32 @@ impl Inbox {
     /// [`ActError`].
     pub async fn retake_seen(&self, id: &str, person: &str, pin: &str) -> Result<(), ActError> {
         self.spool.check_pin(person, pin).await?;
-        let row = self.spool.retakes(true).await?.into_iter().find(|r| r.letter.as_str() == id);
+        let row = self.spool.retake(id).await?;
         let row = row.ok_or_else(|| ActError::NotFound { what: "retake request", id: id.to_owned() })?;
         let note = self.note(NoteKind::RetakeSeen, &row.study, &row.letter, None, person, None)?;
         let now = self.spool.now();
         if self.spool.record_retake_seen(&row.letter, person, &note, now).await? {
             return Ok(());
         }
-        Err(ActError::State("seen before"))
+        Err(ActError::State(Done::Seen))
     }
+}
+
+/// What of the verified report is not what the row says; the row may be damaged, the report is what was signed.
+fn differs(verified: &VerifiedReport, hash: &ObjectHash, row: &ReportRow) -> Option<&'static str> {
+    if *hash != row.package {
+        return Some("content");
+    }
+    if *verified.study_uid() != row.study {
+        return Some("study");
+    }
+    if *verified.report_id() != row.report_id {
+        return Some("report id");
+    }
+    if verified.version() != row.version {
+        return Some("version");
+    }
+    (verified.kind() != row.kind).then_some("kind")
 }
 
 fn checked(text: &str) -> Result<String, ActError> {

@@ -2,7 +2,7 @@
 
 mod acts;
 
-pub use acts::{ActError, Opened};
+pub use acts::{ActError, Done, Opened};
 
 use crate::courier::ports::{Inbox as InboxPort, LetterFate, PortError};
 use crate::spool::{ReportInsert, Spool, SpoolError, blocking};

@@ -98,7 +98,7 @@ async fn a_verified_report_is_stored_once_and_opened_with_a_note_signed_by_the_d
         bench.inbox.has(&LetterId::parse("l-1").unwrap(), &ObjectHash::of(&body)).await.unwrap().is_some()
     );
     let spool = bench.inbox.spool();
-    assert_eq!(spool.reports(None).await.unwrap().len(), 1);
+    assert_eq!(spool.reports(0).await.unwrap().reports.len(), 1);
     assert!(matches!(
         bench.inbox.open_report("l-1", "李医生", "111111").await,
         Err(ActError::Pin(PinError::Wrong))
@@ -129,7 +129,7 @@ async fn a_tampered_byte_in_any_part_is_refused_by_name_and_kept_in_quarantine()
     let mut cut = good.clone();
     cut.truncate(good.len() - 3);
     assert!(matches!(bench.deliver("l-2", &cut).await, LetterFate::Refused(_)));
-    assert!(bench.inbox.spool().reports(None).await.unwrap().is_empty());
+    assert!(bench.inbox.spool().reports(0).await.unwrap().reports.is_empty());
     assert!(bench.inbox.spool().letter(&LetterId::parse("l-1").unwrap()).await.unwrap().unwrap().quarantined);
     assert!(
         bench.inbox.has(&LetterId::parse("l-1").unwrap(), &ObjectHash::of(&good)).await.unwrap().is_none()
@@ -163,9 +163,29 @@ async fn a_byte_patched_on_this_disk_is_caught_and_named_when_the_report_is_open
     let said = error.to_string();
     assert!(said.contains("report.pdf") && said.contains(path.to_str().unwrap()), "{said}");
     assert!(error.zh().contains("签名无效，请勿使用"), "{}", error.zh());
-    let row = &bench.inbox.spool().reports(None).await.unwrap()[0];
+    let row = &bench.inbox.spool().reports(0).await.unwrap().reports[0];
     assert!(row.fault.is_some() && row.opened_at.is_none());
     assert!(bench.inbox.spool().pending_notes(10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_valid_report_under_a_row_of_another_study_or_version_is_not_shown() {
+    for (change, what) in [
+        ("UPDATE report SET study = '9.9.9'", "study"),
+        ("UPDATE report SET version = 7", "version"),
+        ("UPDATE report SET kind = 3", "kind"),
+        ("UPDATE report SET report_id = 'other'", "report id"),
+    ] {
+        let mut bench = bench().await;
+        let body = bench.package("shilipu", false);
+        bench.deliver("l-1", &body).await;
+        bench.inbox.spool().tamper(change).await;
+        let error = bench.inbox.open_report("l-1", "李医生", "246810").await.unwrap_err();
+        assert!(matches!(error, ActError::Changed { what: named, .. } if named == what), "{what}: {error}");
+        assert!(error.zh().contains("请勿使用此报告"), "{}", error.zh());
+        assert!(bench.inbox.spool().pending_notes(10).await.unwrap().is_empty(), "nothing was opened");
+        assert!(bench.inbox.spool().reports(0).await.unwrap().reports[0].fault.is_some());
+    }
 }
 
 #[tokio::test]
@@ -175,7 +195,7 @@ async fn an_older_version_after_a_newer_one_is_kept_as_old() {
     let older = bench.package("shilipu", false);
     bench.deliver("l-2", &newer).await;
     assert!(matches!(bench.deliver("l-1", &older).await, LetterFate::Stored { .. }));
-    let rows = bench.inbox.spool().reports(None).await.unwrap();
+    let rows = bench.inbox.spool().reports(0).await.unwrap().reports;
     let old: Vec<_> = rows.iter().map(|r| (r.version, r.superseded)).collect();
     assert!(old.contains(&(2, false)) && old.contains(&(1, true)), "{old:?}");
 }
@@ -189,7 +209,7 @@ async fn the_same_version_with_other_content_is_refused() {
     let two = test_package(&manifest, JSON, b"%PDF-1.7 other", &author, None).encode().unwrap();
     bench.deliver("l-1", &one).await;
     assert!(matches!(bench.deliver("l-2", &two).await, LetterFate::Refused(r) if r.field == "version"));
-    assert_eq!(bench.inbox.spool().reports(None).await.unwrap().len(), 1);
+    assert_eq!(bench.inbox.spool().reports(0).await.unwrap().reports.len(), 1);
 }
 
 #[tokio::test]

@@ -1,24 +1,21 @@
 //! Routes of the local API.
 
-use super::{Caller, Page};
+use super::{Caller, LinkView, Page, upload};
 use crate::inbox::ActError;
-use crate::spool::{Mark, Origin, PinError, SpoolError};
-use axum::body::Body;
+use crate::spool::{Mark, PinError, SpoolError};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use base64::Engine as _;
-use futures::StreamExt as _;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::StudyUid;
-use relay_core::study::{Class, Kind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-type Shared = State<Arc<Page>>;
-type Answer<T = Json<Value>> = Result<T, Problem>;
+pub(super) type Shared = State<Arc<Page>>;
+pub(super) type Answer<T = Json<Value>> = Result<T, Problem>;
 
 /// An error as `application/problem+json` (RFC 9457) with code, field, reason and both languages.
 #[derive(Debug)]
@@ -46,6 +43,7 @@ impl From<PinError> for Problem {
         let code = match error {
             PinError::Wrong => Code::Unauthenticated,
             PinError::Locked(_) => Code::AccountLocked,
+            PinError::Busy => Code::Busy,
             PinError::Form(_) => Code::FieldInvalid,
             PinError::Spool(error) => return error.into(),
         };
@@ -86,7 +84,10 @@ pub(super) fn routes() -> Router<Arc<Page>> {
     Router::new()
         .route("/overview", get(overview))
         .route("/doctor", get(doctor))
+        .route("/link", get(link))
+        .route("/studies", get(studies))
         .route("/studies/{uid}", get(study))
+        .route("/reports", get(reports))
         .route("/studies/{uid}/mark", post(mark))
         .route("/reports/{id}/open", post(open_report))
         .route("/criticals", get(criticals))
@@ -95,16 +96,36 @@ pub(super) fn routes() -> Router<Arc<Page>> {
         .route("/retakes/{id}/seen", post(retake_seen))
         .route("/staff", post(add_staff))
         // Its own limit is that of an object, held while the bytes come.
-        .merge(Router::new().route("/objects", post(upload)).layer(DefaultBodyLimit::disable()))
+        .merge(Router::new().route("/objects", post(upload::upload)).layer(DefaultBodyLimit::disable()))
 }
 
 async fn overview(State(page): Shared) -> Answer<Response> {
     Ok(Json(page.overview().await?).into_response())
 }
 
+async fn link(State(page): Shared) -> Json<LinkView> {
+    Json(LinkView::of(&page.link.borrow()))
+}
+
 async fn doctor(State(page): Shared) -> Answer<Response> {
     let link = page.link.borrow().clone();
-    Ok(Json(page.doctor.examine(page.spool(), &link)).into_response())
+    Ok(Json(page.doctor.examine(page.spool(), &link).await).into_response())
+}
+
+/// Which page of a long list, from 0.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageNumber {
+    #[serde(default)]
+    page: u64,
+}
+
+async fn studies(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {
+    Ok(Json(page.spool().studies(which.page).await?).into_response())
+}
+
+async fn reports(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {
+    Ok(Json(page.spool().reports(which.page).await?).into_response())
 }
 
 fn uid(text: &str) -> Result<StudyUid, Refusal> {
@@ -182,43 +203,4 @@ async fn add_staff(
         .map_err(|e| Refusal::new(Code::FieldInvalid, "salt", e.to_string()))?;
     page.spool().add_staff(&new.name, &new.pin, salt).await?;
     Ok(Json(json!({ "done": true })))
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Upload {
-    name: Option<String>,
-    class: Option<Class>,
-    kind: Option<Kind>,
-    source: Option<String>,
-    /// True when the study is completed by a later word (`send`), not by silence.
-    #[serde(default)]
-    explicit: bool,
-}
-
-/// Longest name of a file or source, in characters.
-const MAX_NAME_CHARS: usize = 255;
-
-async fn upload(State(page): Shared, Query(query): Query<Upload>, body: Body) -> Answer<Response> {
-    let short = |text: Option<String>| text.map(|t| t.chars().take(MAX_NAME_CHARS).collect::<String>());
-    let _place = page
-        .uploads
-        .acquire()
-        .await
-        .map_err(|_| Refusal::new(Code::ShuttingDown, "", "the agent is shutting down"))?;
-    let mut intake = page.spool().intake(Vec::new());
-    let mut pieces = body.into_data_stream();
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|e| Refusal::new(Code::TimedOut, "body", e.to_string()))?;
-        intake.push(piece).await;
-    }
-    let origin = Origin {
-        source: short(query.source).unwrap_or_else(|| "upload".to_owned()),
-        name: short(query.name),
-        class: query.class.unwrap_or(Class::Routine),
-        kind: query.kind,
-        quiet: !query.explicit,
-        open: false,
-    };
-    Ok(Json(intake.admit(&origin).await?).into_response())
 }

@@ -3,9 +3,12 @@
 
 mod api;
 mod assets;
+mod metrics;
 mod overview;
+mod upload;
 
 pub use overview::{Alarm, LinkView, Overview};
+pub use upload::Uploads;
 
 use crate::courier::ports::LinkState;
 use crate::health::Doctor;
@@ -17,12 +20,10 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// Bytes of a JSON body: a mark with seven long texts has 30 kB.
 const MAX_JSON_BYTES: usize = 64 * 1024;
-/// Uploads at a time; each holds about 1 MiB.
-const MAX_UPLOADS: usize = 4;
 /// Name of the cookie that carries the page key.
 const COOKIE: &str = "relay_page";
 /// Header that only our own page sets: another site cannot send it with the cookie.
@@ -44,16 +45,10 @@ pub struct Page {
     /// Key of the page: reading, uploads, and acts with name and PIN.
     pub page_key: String,
     /// Places for uploads.
-    pub uploads: Semaphore,
+    pub uploads: Uploads,
 }
 
 impl Page {
-    /// Places for uploads.
-    #[must_use]
-    pub fn upload_places() -> Semaphore {
-        Semaphore::new(MAX_UPLOADS)
-    }
-
     fn spool(&self) -> &Spool {
         self.inbox.spool()
     }
@@ -67,6 +62,7 @@ impl Page {
             .merge(assets::routes())
             .nest("/api/v1", api)
             .route("/enter", axum::routing::get(enter))
+            .route("/metrics", axum::routing::get(metrics::metrics))
             .layer(middleware::map_response(harden))
             .with_state(self)
     }
@@ -101,7 +97,10 @@ fn caller(page: &Page, method: &Method, headers: &HeaderMap) -> Option<Caller> {
 
 async fn guard(State(page): State<Arc<Page>>, mut request: Request, next: Next) -> Response {
     let Some(caller) = caller(&page, request.method(), request.headers()) else {
-        return (StatusCode::UNAUTHORIZED, "请使用带密钥的页面地址（relay-agent status 可查看）")
+        return (
+            StatusCode::UNAUTHORIZED,
+            "请使用带密钥的页面地址打开：在代理主机上运行 relay-agent status 可查看该地址 / open the page by the address with its key: relay-agent status shows it",
+        )
             .into_response();
     };
     request.extensions_mut().insert(caller);
@@ -119,7 +118,11 @@ async fn enter(
     axum::extract::Query(enter): axum::extract::Query<Enter>,
 ) -> Response {
     if !same(&enter.key, &page.page_key) {
-        return (StatusCode::UNAUTHORIZED, "密钥不正确").into_response();
+        return (
+            StatusCode::UNAUTHORIZED,
+            "页面密钥不正确：请在代理主机上运行 relay-agent status 查看正确的地址 / wrong page key: relay-agent status shows the right address",
+        )
+            .into_response();
     }
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000", page.page_key);
     let mut response = Redirect::to("/").into_response();

@@ -2,12 +2,14 @@
 
 use super::Page;
 use crate::courier::ports::LinkState;
-use crate::spool::{CriticalRow, RejectView, ReportRow, RetakeRow, SpoolError, StudyView};
+use crate::spool::{CriticalRow, RejectView, ReportRow, RetakeRow, SpoolError, StudyView, UrgentRow};
 use relay_core::clock::{MINUTE_MS, UtcMs};
 use relay_core::ids::{ClinicId, StudyUid};
 
 /// An emergency that is not safe at the county after this long is called in by telephone.
 const CALL_AFTER_MS: i64 = 2 * MINUTE_MS;
+/// A film that must still find room, or people are told beforehand.
+const FILM_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The line, in words.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -33,10 +35,13 @@ pub struct LinkView {
 }
 
 /// What needs the telephone.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Alarm {
     /// The study.
     pub study: StudyUid,
+    /// Who was examined.
+    #[serde(default)]
+    pub patient_name: Option<String>,
     /// What to do.
     pub zh: String,
     /// What to do.
@@ -56,10 +61,25 @@ pub struct Overview {
     pub duty_phone: Option<String>,
     /// Emergencies to call in.
     pub alarms: Vec<Alarm>,
-    /// Today's studies and everything that has not arrived.
+    /// Today's studies and everything that has not arrived: the first page, with all that is not safe at the county.
     pub studies: Vec<StudyView>,
-    /// Report versions.
+    /// Studies on all pages.
+    #[serde(default)]
+    pub studies_total: u64,
+    /// Of these, not safe at the county.
+    #[serde(default)]
+    pub studies_not_safe: u64,
+    /// Pages of studies (`/studies?page=`, from 0).
+    #[serde(default)]
+    pub studies_pages: u64,
+    /// Report versions: the first page, with all that nobody has opened.
     pub reports: Vec<ReportRow>,
+    /// Report versions on all pages.
+    #[serde(default)]
+    pub reports_total: u64,
+    /// Pages of report versions (`/reports?page=`, from 0).
+    #[serde(default)]
+    pub reports_pages: u64,
     /// Critical notices whose action is not recorded.
     pub criticals: Vec<CriticalRow>,
     /// Retake requests not seen.
@@ -70,6 +90,12 @@ pub struct Overview {
     pub staff: Vec<String>,
     /// Bytes that have no receipt.
     pub unreceipted_bytes: u64,
+    /// Why nothing more is taken, when there is no room: English.
+    #[serde(default)]
+    pub full: Option<String>,
+    /// Rows of the database that could not be read.
+    #[serde(default)]
+    pub damaged: Vec<String>,
 }
 
 impl LinkView {
@@ -121,45 +147,115 @@ impl Page {
             (LinkView::of(&state), told)
         };
         let duty_phone = told.or_else(|| self.duty_phone.clone());
-        let (now, studies) = (spool.now(), spool.studies().await?);
-        let alarms = alarms(&studies, now, duty_phone.as_deref());
+        let now = spool.now();
+        let (studies, reports) = (spool.studies(0).await?, spool.reports(0).await?);
+        let urgent = spool.urgent_open().await?;
         Ok(Overview {
             clinic: spool.clinic().clone(),
             now,
             link,
+            alarms: alarms(&urgent, now, duty_phone.as_deref()),
             duty_phone,
-            alarms,
-            studies,
-            reports: spool.reports(None).await?,
+            studies: studies.studies,
+            studies_total: studies.total,
+            studies_not_safe: studies.not_safe,
+            studies_pages: studies.pages,
+            reports: reports.reports,
+            reports_total: reports.total,
+            reports_pages: reports.pages,
             criticals: spool.criticals(false).await?,
             retakes: spool.retakes(false).await?,
             rejects: spool.rejects().await?,
             staff: spool.staff().await?.into_iter().map(|s| s.name).collect(),
             unreceipted_bytes: spool.unreceipted_bytes(),
+            full: spool.room_for(FILM_BYTES).err().map(|refusal| refusal.reason),
+            damaged: spool.damaged(),
         })
     }
 }
 
-fn alarms(studies: &[StudyView], now: UtcMs, phone: Option<&str>) -> Vec<Alarm> {
-    let late = |s: &&StudyView| {
-        s.class.is_urgent()
-            && s.safe_at.is_none()
-            && s.reports == 0
-            && now.since(s.first_object_at) > CALL_AFTER_MS
+impl Page {
+    /// How many studies need the telephone now.
+    pub(super) async fn alarm_count(&self) -> Result<usize, SpoolError> {
+        let spool = self.spool();
+        Ok(alarms(&spool.urgent_open().await?, spool.now(), None).len())
+    }
+}
+
+/// What needs the telephone now: every urgent study with something that the county does not hold.
+fn alarms(urgent: &[UrgentRow], now: UtcMs, phone: Option<&str>) -> Vec<Alarm> {
+    urgent.iter().filter_map(|row| alarm(row, now, phone)).collect()
+}
+
+fn alarm(row: &UrgentRow, now: UtcMs, phone: Option<&str>) -> Option<Alarm> {
+    let late = |since: UtcMs| now.since(since.max(row.urgent_since)) > CALL_AFTER_MS;
+    let class = row.class.zh();
+    let (zh, en) = if row.refused > 0 {
+        (
+            format!("{class}检查有{}个文件被县级拒收", row.refused),
+            format!("the county refused {} objects of an urgent study", row.refused),
+        )
+    } else if row.waiting > 0 && row.waiting_since.is_some_and(late) {
+        (
+            format!("{class}检查有{}个文件超过2分钟仍未送达县级", row.waiting),
+            format!("{} objects of an urgent study have not reached the county for 2 minutes", row.waiting),
+        )
+    } else if row.unheard && row.waiting == 0 && late(row.urgent_since) {
+        (
+            format!("检查已升为{class}，但县级超过2分钟仍未收到"),
+            "a study became urgent, and the county has not heard it for 2 minutes".to_owned(),
+        )
+    } else {
+        return None;
     };
-    studies
-        .iter()
-        .filter(late)
-        .map(|s| Alarm {
-            study: s.uid.clone(),
-            zh: phone.map_or_else(
-                || "急诊检查超过2分钟未到达县级，请电话联系值班医师".to_owned(),
-                |p| format!("急诊检查超过2分钟未到达县级，请立即拨打值班电话 {p}"),
-            ),
-            en: phone.map_or_else(
-                || "an emergency has not reached the county for 2 minutes: call the duty reader".to_owned(),
-                |p| format!("an emergency has not reached the county for 2 minutes: call {p}"),
-            ),
-        })
-        .collect()
+    let (call_zh, call_en) = phone.map_or_else(
+        || ("请立即电话联系县级值班医师".to_owned(), "call the county's duty reader now".to_owned()),
+        |p| (format!("请立即拨打县级值班电话 {p}"), format!("call {p} now")),
+    );
+    Some(Alarm {
+        study: row.study.clone(),
+        patient_name: row.patient_name.clone(),
+        zh: format!("{zh}，{call_zh}"),
+        en: format!("{en}: {call_en}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_core::clock::SECOND_MS;
+    use relay_core::study::Class;
+
+    const NOW: UtcMs = UtcMs(1_793_666_000_000);
+
+    fn row() -> UrgentRow {
+        UrgentRow {
+            study: StudyUid::parse("1.2.3").unwrap(),
+            patient_name: None,
+            class: Class::Emergency,
+            urgent_since: NOW.plus_ms(-60 * MINUTE_MS),
+            waiting: 1,
+            waiting_since: Some(NOW.plus_ms(-121 * SECOND_MS)),
+            refused: 0,
+            unheard: false,
+        }
+    }
+
+    #[test]
+    fn an_urgent_object_is_called_in_after_two_minutes_of_waiting_not_before() {
+        let said = alarm(&row(), NOW, Some("0351-120")).unwrap();
+        assert_eq!(said.zh, "急诊检查有1个文件超过2分钟仍未送达县级，请立即拨打县级值班电话 0351-120");
+        let young = UrgentRow { waiting_since: Some(NOW.plus_ms(-119 * SECOND_MS)), ..row() };
+        assert_eq!(alarm(&young, NOW, None), None);
+        let raised = UrgentRow { urgent_since: NOW.plus_ms(-SECOND_MS), ..row() };
+        assert_eq!(alarm(&raised, NOW, None), None, "it is urgent since a second only");
+    }
+
+    #[test]
+    fn a_refused_urgent_object_and_an_unheard_raise_are_called_in_too() {
+        let refused = UrgentRow { waiting: 0, waiting_since: None, refused: 2, ..row() };
+        assert!(alarm(&refused, NOW, None).unwrap().zh.contains("2个文件被县级拒收"));
+        let unheard = UrgentRow { waiting: 0, waiting_since: None, unheard: true, ..row() };
+        assert!(alarm(&unheard, NOW, None).unwrap().zh.contains("升为急诊"));
+    }
 }

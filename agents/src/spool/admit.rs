@@ -1,5 +1,6 @@
 //! An object enters custody.
 
+use super::cells::Cells;
 use super::coded;
 use super::error::db;
 use super::{Received, Spool, SpoolError, blocking};
@@ -9,7 +10,7 @@ use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ObjectHash, Sha256, StudyUid, derived_study_uid};
 use relay_core::limits::MAX_OBJECTS_PER_STUDY;
 use relay_core::study::{Class, CodedForm, Completeness, Encoding, Kind, StudyContext};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use std::sync::atomic::Ordering;
 
 /// An exam time more than this before its arrival is no plausible beginning of a deadline: an old film sent again, or
@@ -17,6 +18,9 @@ use std::sync::atomic::Ordering;
 const MAX_EXAM_AGE_MS: i64 = DAY_MS;
 /// A device clock may run ahead of the agent's by this much.
 const MAX_EXAM_AHEAD_MS: i64 = MINUTE_MS;
+
+/// Admissions that may go on side by side: equal hashes always share a place.
+pub(super) const ADMITTING: usize = 32;
 
 /// Where an object comes from and what the clinic's rules say of it.
 #[derive(Debug, Clone)]
@@ -63,11 +67,18 @@ struct Entry {
 
 impl Spool {
     /// Takes an object into custody: checks it, makes blob and coded form durable, commits its row. When this returns
-    /// `Ok`, a power cut loses nothing. The same bytes again change nothing.
+    /// `Ok`, a power cut loses nothing. The same bytes again change nothing. A caller that goes away in between does
+    /// not cut it off: it ends with its row or without its bytes.
     ///
     /// # Errors
     /// The refusal, with code, field and reason. A `Sender` fault is recorded in the list of refused files.
     pub async fn admit(&self, received: Received, origin: &Origin) -> Result<Admitted, Refusal> {
+        let (spool, origin) = (self.clone(), origin.clone());
+        let whole = tokio::spawn(async move { spool.admit_or_say_why(received, &origin).await });
+        whole.await.map_err(|_| SpoolError::ShuttingDown.refusal())?
+    }
+
+    async fn admit_or_say_why(&self, received: Received, origin: &Origin) -> Result<Admitted, Refusal> {
         let (sha256, result) = (received.sha256, self.try_admit(received, origin).await);
         if let Err(refusal) = &result {
             tracing::warn!(source = %origin.source, code = refusal.code.name(), field = %refusal.field,
@@ -89,22 +100,60 @@ impl Spool {
             SniffError::Io { .. } => Refusal::new(Code::StorageFailed, "", super::chain(&error)),
         })?;
         let (hash, sha256, length) = (received.hash, received.sha256, received.length);
+        // Equal bytes one after the other: none removes what another relies on.
+        let _alone = self.0.admitting[usize::from(hash.0[0]) % ADMITTING].lock().await;
         if let Some(study) = self.study_of(&hash).await.map_err(|e| e.refusal())? {
             self.reopened_by_duplicate(&study, origin).await.map_err(|e| e.refusal())?;
             return Ok(Admitted { study, hash, sha256, fresh: false, length });
         }
+        let study = sniff.study.clone().unwrap_or_else(|| derived_study_uid(&self.0.clinic, &hash));
+        // Before the bytes get their name: what is refused leaves none behind.
+        let objects = objects_of(&self.0.reader, &study).await.map_err(|e| e.refusal())?;
+        one_more(objects)?;
         let (blobs, compressible) = (self.0.blobs.clone(), sniff.compressible);
         let coding = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
         let stored = blocking(move || {
-            received.commit(&blobs)?;
-            Ok(coded::code(&blobs, &hash, length, compressible, &coding)?)
+            let room = received.commit(&blobs)?;
+            Ok((room, coded::code(&blobs, &hash, length, compressible, &coding)?))
         });
-        let coded = stored.await.and_then(|r: Result<CodedForm, SpoolError>| r).map_err(|e| e.refusal())?;
-        let study = sniff.study.clone().unwrap_or_else(|| derived_study_uid(&self.0.clinic, &hash));
+        let stored = stored.await.and_then(|r: Result<_, SpoolError>| r);
+        let (room, coded) = match stored {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.drop_orphan(&[hash]).await;
+                return Err(error.refusal());
+            }
+        };
         let entry = Entry { study, hash, sha256, length, coded, sniff, now: self.now() };
-        let fresh = self.record(&entry, origin).await?;
-        self.touch();
+        let fresh = match self.record(&entry, origin).await {
+            Ok(fresh) => fresh,
+            Err(refusal) => {
+                self.drop_orphan(&[hash, entry.coded.hash]).await;
+                return Err(refusal);
+            }
+        };
+        self.count_unreceipted().await.map_err(|e| e.refusal())?;
+        drop(room);
         Ok(Admitted { study: entry.study, hash, sha256, fresh, length })
+    }
+
+    /// Removes the bytes of an object that did not enter custody, unless a row (of the same bytes, come another way)
+    /// relies on them. What cannot be decided stays.
+    async fn drop_orphan(&self, hashes: &[ObjectHash]) {
+        for hash in hashes {
+            let used = sqlx::query_scalar::<_, i64>(
+                "SELECT EXISTS (SELECT 1 FROM object WHERE hash = ?1 OR coded_hash = ?1)
+                    OR EXISTS (SELECT 1 FROM letter WHERE hash = ?1)",
+            );
+            let used = used.bind(hash.0.as_slice()).fetch_one(&self.0.writer).await;
+            if !matches!(used, Ok(0)) {
+                continue;
+            }
+            let (blobs, orphan) = (self.0.blobs.clone(), *hash);
+            if !matches!(blocking(move || blobs.remove(&orphan)).await, Ok(Ok(()))) {
+                tracing::warn!(%hash, "bytes of a refused object could not be removed");
+            }
+        }
     }
 
     /// The study that holds these bytes.
@@ -114,18 +163,28 @@ impl Spool {
             .fetch_optional(&self.0.reader)
             .await
             .map_err(db("look an object up"))?;
-        uid.map(|uid| super::view::study_uid(&uid)).transpose()
+        uid.map(|uid| {
+            let corrupt = SpoolError::Corrupt { table: "object", column: "study", row: hash.to_string() };
+            StudyUid::parse(&uid).map_err(|_| corrupt)
+        })
+        .transpose()
     }
 
     /// The same bytes once more: nothing new, but a more urgent rule of the new source counts.
     async fn reopened_by_duplicate(&self, study: &StudyUid, origin: &Origin) -> Result<(), SpoolError> {
-        let raised = sqlx::query("UPDATE study SET class = ?, generation = generation + 1, safe_at = NULL WHERE uid = ? AND class > ?")
-            .bind(origin.class.number())
-            .bind(study.as_str())
-            .bind(origin.class.number())
-            .execute(&self.0.writer)
-            .await
-            .map_err(db("raise a study"))?;
+        let raised = sqlx::query(
+            "UPDATE study SET class = ?1, generation = generation + 1, safe_at = NULL,
+                urgent_since = CASE WHEN ?3 AND urgent_since IS NULL THEN ?4 ELSE urgent_since END,
+                urgent_generation = CASE WHEN ?3 AND urgent_since IS NULL THEN generation + 1 ELSE urgent_generation END
+             WHERE uid = ?2 AND class > ?1",
+        )
+        .bind(origin.class.number())
+        .bind(study.as_str())
+        .bind(origin.class.is_urgent())
+        .bind(self.now().0)
+        .execute(&self.0.writer)
+        .await
+        .map_err(db("raise a study"))?;
         if raised.rows_affected() > 0 {
             self.touch();
         }
@@ -135,7 +194,7 @@ impl Spool {
     /// One transaction: study, person, object. False when the object was there.
     async fn record(&self, entry: &Entry, origin: &Origin) -> Result<bool, Refusal> {
         let failed = |step| move |e| db(step)(e).refusal();
-        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin"))?;
+        let mut tx = self.begin().await.map_err(|e| e.refusal())?;
         let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM object WHERE hash = ?")
             .bind(entry.hash.0.as_slice())
             .fetch_optional(&mut *tx)
@@ -144,26 +203,15 @@ impl Spool {
         if there.is_some() {
             return Ok(false);
         }
-        let objects: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM object WHERE study = ?")
-            .bind(entry.study.as_str())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(failed("count objects"))?;
-        if usize::try_from(objects).unwrap_or(usize::MAX) >= MAX_OBJECTS_PER_STUDY {
-            let reason = format!(
-                "the study has {objects} objects already, at most {MAX_OBJECTS_PER_STUDY} are lawful"
-            );
-            return Err(Refusal::new(Code::RefusedTooLarge, "(0020,000D) StudyInstanceUID", reason));
-        }
+        let objects = objects_of(&mut *tx, &entry.study).await.map_err(|e| e.refusal())?;
+        one_more(objects)?;
         if objects == 0 {
             self.insert_study(&mut tx, entry, origin).await.map_err(|e| e.refusal())?;
         } else {
             self.extend_study(&mut tx, entry, origin).await.map_err(|e| e.refusal())?;
         }
         insert_object(&mut tx, entry).await.map_err(|e| e.refusal())?;
-        tx.commit().await.map_err(failed("commit"))?;
-        let kept = if entry.coded.encoding == Encoding::Identity { 0 } else { entry.coded.length };
-        self.0.unreceipted.fetch_add(entry.length + kept, Ordering::SeqCst);
+        self.commit(tx).await.map_err(|e| e.refusal())?;
         Ok(true)
     }
 
@@ -180,25 +228,27 @@ impl Spool {
         origin: &Origin,
     ) -> Result<(), SpoolError> {
         let uid = entry.study.as_str();
-        let ahead = sqlx::query("DELETE FROM mark_ahead WHERE study = ? RETURNING class, context, finished")
-            .bind(uid)
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(db("read a mark made ahead"))?;
+        let ahead =
+            sqlx::query("DELETE FROM mark_ahead WHERE study = ? RETURNING study, class, context, finished")
+                .bind(uid)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(db("read a mark made ahead"))?;
         let (mut class, kind) = (origin.class, origin.kind.unwrap_or(entry.sniff.kind));
         let (mut context, mut finished) = (StudyContext::default(), false);
         if let Some(row) = ahead {
-            let marked: Option<u8> = row.get("class");
-            class = marked.and_then(Class::from_number).map_or(class, |c| class.raised_by(c));
-            context = super::view::context(row.get("context"), uid)?;
-            finished = row.get::<i64, _>("finished") != 0;
+            let cells = Cells::of(&row, "mark_ahead", "study");
+            let marked = cells.get::<Option<u8>>("class")?.and_then(Class::from_number);
+            class = marked.map_or(class, |c| class.raised_by(c));
+            context = super::view::context(&cells)?;
+            finished = cells.flag("finished")?;
         }
         let completeness =
             if finished { Completeness::Complete } else { self.completeness(class, kind, origin) };
         sqlx::query(
             "INSERT INTO study (uid, generation, class, kind, completeness, source, quiet, first_object_at,
-                last_activity_at, exam_completed_at, exam_time_text, time_suspect)
-             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                last_activity_at, exam_completed_at, exam_time_text, time_suspect, urgent_since, urgent_generation)
+             VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(uid)
         .bind(class.number())
@@ -211,6 +261,8 @@ impl Spool {
         .bind(entry.sniff.exam.map(|t| t.0))
         .bind(&entry.sniff.exam_text)
         .bind(suspect(&entry.sniff, entry.now))
+        .bind(class.is_urgent().then_some(entry.now.0))
+        .bind(class.is_urgent().then_some(1_i64))
         .execute(&mut *tx)
         .await
         .map_err(db("insert a study"))?;
@@ -238,20 +290,23 @@ impl Spool {
         origin: &Origin,
     ) -> Result<(), SpoolError> {
         let uid = entry.study.as_str();
-        let row = sqlx::query("SELECT class, kind, exam_completed_at FROM study WHERE uid = ?")
-            .bind(uid)
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(db("read a study"))?;
-        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.to_owned() };
-        let class =
-            Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?.raised_by(origin.class);
-        let kind = Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?;
+        let row =
+            sqlx::query("SELECT uid, class, kind, generation, exam_completed_at FROM study WHERE uid = ?")
+                .bind(uid)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(db("read a study"))?;
+        let cells = Cells::of(&row, "study", "uid");
+        let class = cells.read("class", Class::from_number)?.raised_by(origin.class);
+        let kind = cells.read("kind", Kind::from_number)?;
         let kind = if kind == Kind::Other { origin.kind.unwrap_or(entry.sniff.kind) } else { kind };
-        let exam = row.get::<Option<i64>, _>("exam_completed_at").max(entry.sniff.exam.map(|t| t.0));
+        let generation: i64 = cells.get("generation")?;
+        let exam = cells.get::<Option<i64>>("exam_completed_at")?.max(entry.sniff.exam.map(|t| t.0));
         sqlx::query(
             "UPDATE study SET generation = generation + 1, class = ?, kind = ?, completeness = ?, quiet = ?,
-                last_activity_at = ?, exam_completed_at = ?, safe_at = NULL WHERE uid = ?",
+                last_activity_at = ?, exam_completed_at = ?, safe_at = NULL,
+                urgent_since = COALESCE(urgent_since, ?), urgent_generation = COALESCE(urgent_generation, ?)
+             WHERE uid = ?",
         )
         .bind(class.number())
         .bind(kind.number())
@@ -259,36 +314,35 @@ impl Spool {
         .bind(origin.quiet)
         .bind(entry.now.0)
         .bind(exam)
+        .bind(class.is_urgent().then_some(entry.now.0))
+        .bind(class.is_urgent().then_some(generation + 1))
         .bind(uid)
         .execute(&mut *tx)
         .await
         .map_err(db("extend a study"))?;
         Ok(())
     }
+}
 
-    async fn record_reject(
-        &self,
-        origin: &Origin,
-        sha256: Sha256,
-        refusal: &Refusal,
-    ) -> Result<(), SpoolError> {
-        sqlx::query(
-            "INSERT INTO reject (at, source, file_name, sha256, code, field, reason) VALUES (?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (source, file_name, sha256) DO UPDATE SET at = excluded.at",
-        )
-        .bind(self.now().0)
-        .bind(&origin.source)
-        .bind(origin.name.as_deref().unwrap_or_default())
-        .bind(sha256.0.as_slice())
-        .bind(refusal.code.number())
-        .bind(&refusal.field)
-        .bind(&refusal.reason)
-        .execute(&self.0.writer)
+async fn objects_of(
+    db_side: impl sqlx::Executor<'_, Database = sqlx::Sqlite>,
+    study: &StudyUid,
+) -> Result<i64, SpoolError> {
+    sqlx::query_scalar("SELECT COUNT(*) FROM object WHERE study = ?")
+        .bind(study.as_str())
+        .fetch_one(db_side)
         .await
-        .map_err(db("record a refused file"))?;
-        self.touch();
-        Ok(())
+        .map_err(db("count objects"))
+}
+
+/// Whether a study with so many objects may have one more.
+fn one_more(objects: i64) -> Result<(), Refusal> {
+    if usize::try_from(objects).unwrap_or(usize::MAX) < MAX_OBJECTS_PER_STUDY {
+        return Ok(());
     }
+    let reason =
+        format!("the study has {objects} objects already, at most {MAX_OBJECTS_PER_STUDY} are lawful");
+    Err(Refusal::new(Code::RefusedTooLarge, "(0020,000D) StudyInstanceUID", reason))
 }
 
 /// Whether a deadline may not be built on the file's own time.

@@ -24,7 +24,7 @@ pub enum SpoolError {
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// A stored value is not lawful: the database was damaged or written by something else.
-    #[error("spool database is damaged: table {table}, column {column}, row {row}")]
+    #[error("spool database is damaged: table {table}, column {column}, row {row:?}")]
     Corrupt {
         /// Which table.
         table: &'static str,
@@ -34,7 +34,9 @@ pub enum SpoolError {
         row: String,
     },
     /// Another process has the spool open.
-    #[error("{lock} is held by another process: an agent is running on this home")]
+    #[error(
+        "{lock} is held by another process: an agent or another command works on this home; stop it, or wait, then try again"
+    )]
     Locked {
         /// The lock file.
         lock: PathBuf,
@@ -58,14 +60,36 @@ pub enum SpoolError {
     NoStudy(String),
 }
 
+/// SQLite's primary result code for a full disk (`SQLITE_FULL`).
+const SQLITE_FULL: i32 = 13;
+
 impl SpoolError {
+    /// True when there is no room, for bytes or for their row.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Blob(error) => error.is_full(),
+            // The low byte is the primary code, whatever the extended one says.
+            Self::Database { source: sqlx::Error::Database(error), .. } => {
+                let code = error.code().and_then(|code| code.parse::<i32>().ok());
+                code.is_some_and(|code| code & 0xFF == SQLITE_FULL)
+            }
+            Self::File { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     /// As it is told to the sender of an object.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::Blob(error) if error.is_full() => {
-                Refusal::new(Code::StorageFull, "", "the clinic's disk is full")
-            }
+            full if full.is_full() => Refusal::new(
+                Code::StorageFull,
+                "",
+                "the clinic's disk is full: make room, then send again (relay-agent doctor)",
+            ),
             Self::NoStudy(uid) => {
                 Refusal::new(Code::NotFound, "study", format!("no study {uid} at this clinic"))
             }

@@ -4,40 +4,56 @@
 //! then anybody is told. What has no receipt of the county is never evicted.
 
 mod admit;
+mod cells;
 mod coded;
+mod criticals;
 mod error;
+mod figures;
 mod intake;
 mod letters;
 mod notes;
 mod outbox;
+mod pages;
 mod receive;
+mod rejects;
+mod reports;
+mod retakes;
 mod retention;
+mod room;
 mod staff;
 mod study;
+mod urgent;
 mod view;
 
 pub use admit::{Admitted, Origin};
+pub use criticals::CriticalRow;
 pub use error::{SpoolError, chain};
+pub use figures::Figures;
 pub use intake::Intake;
-pub use letters::{CriticalRow, LetterRow, ReportInsert, ReportRow, RetakeRow};
+pub use letters::LetterRow;
 pub use receive::{Received, Receiving};
+pub use rejects::RejectView;
+pub use reports::{ReportInsert, ReportPage, ReportRow};
+pub use retakes::RetakeRow;
+pub use room::SpoolLimits;
 pub use staff::{PinError, StaffRow};
 pub use study::{Mark, Marked};
-pub use view::{RejectView, StudyView};
+pub use urgent::UrgentRow;
+pub use view::{StudyPage, StudyView};
 
 use crate::config::QuietSeconds;
 use error::db;
 use relay_core::clock::{Clock, UtcMs};
-use relay_core::codes::{Code, Refusal};
 use relay_core::durable::{BlobStore, Disk};
 use relay_core::ids::{ClinicId, StudyUid};
 use relay_core::study::{Class, Kind};
+use room::Room;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -51,14 +67,8 @@ const CACHE_KIB: &str = "-2048";
 /// Waiting for a connection this long means that the disk hangs.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much the spool may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpoolLimits {
-    /// Plain and coded bytes without receipt: beyond it new objects are refused.
-    pub max_unreceipted_bytes: u64,
-    /// Bytes that stay free on the disk, so that database and operating system go on working.
-    pub free_floor_bytes: u64,
-}
+/// A transaction that writes.
+type WriteTx = sqlx::Transaction<'static, Sqlite>;
 
 /// How to open a spool.
 #[derive(Debug, Clone)]
@@ -87,8 +97,12 @@ struct Inner {
     blobs: BlobStore,
     clock: Arc<dyn Clock>,
     changed: watch::Sender<u64>,
-    /// Plain and coded bytes without receipt.
-    unreceipted: AtomicU64,
+    room: Room,
+    /// Held while an object enters custody, by the first byte of its hash.
+    admitting: [tokio::sync::Mutex<()>; admit::ADMITTING],
+    pins: staff::PinDesk,
+    /// Rows that could not be read, in words.
+    damaged: Mutex<BTreeSet<String>>,
     next_partial: AtomicU64,
     /// Studies with objects from associations that are still open.
     open: Mutex<HashMap<StudyUid, usize>>,
@@ -136,7 +150,10 @@ impl Spool {
             blobs,
             clock,
             changed: watch::Sender::new(0),
-            unreceipted: AtomicU64::new(0),
+            room: Room::default(),
+            admitting: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            pins: staff::PinDesk::default(),
+            damaged: Mutex::default(),
             next_partial: AtomicU64::new(0),
             open: Mutex::default(),
             progress: Mutex::default(),
@@ -159,15 +176,24 @@ impl Spool {
         Ok(())
     }
 
-    async fn count_unreceipted(&self) -> Result<(), SpoolError> {
-        let sum: i64 = sqlx::query_scalar(
-            "SELECT COALESCE(SUM(length + coded_kept * coded_length), 0) FROM object
-             WHERE receipted_at IS NULL AND refused_code IS NULL",
-        )
-        .fetch_one(&self.0.reader)
-        .await
-        .map_err(db("count what has no receipt"))?;
-        self.0.unreceipted.store(u64::try_from(sum).unwrap_or(0), Ordering::SeqCst);
+    /// Begins to write: the writer's lock is taken at once.
+    async fn begin(&self) -> Result<WriteTx, SpoolError> {
+        match self.0.writer.begin_with("BEGIN IMMEDIATE").await {
+            Err(sqlx::Error::InvalidSavePointStatement) => {}
+            begun => return begun.map_err(db("begin")),
+        }
+        // A full disk makes SQLite end a transaction by itself; the connection goes on counting it. It is replaced, or
+        // nothing would be written until the next start.
+        tracing::warn!("the writing connection is opened anew after a transaction that the disk has ended");
+        let stuck = self.0.writer.acquire().await.map_err(db("begin"))?;
+        stuck.close().await.map_err(db("begin"))?;
+        self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))
+    }
+
+    /// Commits, then tells who listens.
+    async fn commit(&self, tx: WriteTx) -> Result<(), SpoolError> {
+        tx.commit().await.map_err(db("commit"))?;
+        self.touch();
         Ok(())
     }
 
@@ -195,18 +221,6 @@ impl Spool {
         self.0.clock.now()
     }
 
-    /// Plain and coded bytes that have no receipt.
-    #[must_use]
-    pub fn unreceipted_bytes(&self) -> u64 {
-        self.0.unreceipted.load(Ordering::SeqCst)
-    }
-
-    /// The limits it was opened with.
-    #[must_use]
-    pub fn limits(&self) -> SpoolLimits {
-        self.0.limits
-    }
-
     /// Counts up with every change that page or courier may want to see.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
@@ -215,31 +229,6 @@ impl Spool {
 
     pub(crate) fn touch(&self) {
         self.0.changed.send_modify(|n| *n = n.wrapping_add(1));
-    }
-
-    /// Whether `more` bytes may come in.
-    ///
-    /// # Errors
-    /// `STORAGE_FULL` naming which limit is met.
-    pub fn room_for(&self, more: u64) -> Result<(), Refusal> {
-        let limits = self.0.limits;
-        let held = self.unreceipted_bytes();
-        if held.saturating_add(more) > limits.max_unreceipted_bytes {
-            let reason = format!(
-                "{held} bytes wait for the county's receipt, the limit is {} bytes",
-                limits.max_unreceipted_bytes
-            );
-            return Err(Refusal::new(Code::StorageFull, "spool.max_unreceipted_bytes", reason));
-        }
-        let free = self.0.blobs.free_bytes().map_err(|e| SpoolError::from(e).refusal())?;
-        if free < limits.free_floor_bytes.saturating_add(more) {
-            let reason = format!(
-                "{free} bytes are free on the clinic's disk, {} must stay free",
-                limits.free_floor_bytes
-            );
-            return Err(Refusal::new(Code::StorageFull, "spool.free_floor_bytes", reason));
-        }
-        Ok(())
     }
 
     /// Silence after which a study is complete, in ms.
@@ -275,8 +264,12 @@ fn private(path: &Path) -> Result<(), SpoolError> {
         .map_err(|source| SpoolError::File { step: "chmod 600", path: path.to_owned(), source })
 }
 
-fn time(column: i64) -> UtcMs {
-    UtcMs(column)
+#[cfg(test)]
+impl Spool {
+    /// Does to the database what only a defect or a strange hand would do.
+    pub(crate) async fn tamper(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.0.writer).await.unwrap();
+    }
 }
 
 #[cfg(test)]

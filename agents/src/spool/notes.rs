@@ -1,11 +1,12 @@
 //! Notes: what happened at the clinic, on its way to the county.
 
+use super::cells::Cells;
 use super::error::db;
 use super::{Spool, SpoolError};
 use relay_core::clock::UtcMs;
 use relay_core::ids::NoteId;
 use relay_core::letter::{Note, NoteKind};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 impl Spool {
     /// Notes not yet receipted, oldest first.
@@ -15,18 +16,15 @@ impl Spool {
             .fetch_all(&self.0.reader)
             .await
             .map_err(db("list notes"))?;
-        rows.iter()
-            .map(|row| {
-                let id: String = row.get("id");
-                let corrupt = |column| SpoolError::Corrupt { table: "note", column, row: id.clone() };
-                Ok(Note {
-                    id: NoteId::parse(&id).map_err(|_| corrupt("id"))?,
-                    kind: NoteKind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
-                    body: row.get("body"),
-                    signature: row.get("signature"),
-                })
+        Ok(self.readable(rows.iter().map(|row| {
+            let cells = Cells::of(row, "note", "id");
+            Ok(Note {
+                id: cells.read("id", |id: String| NoteId::parse(&id).ok())?,
+                kind: cells.read("kind", NoteKind::from_number)?,
+                body: cells.get("body")?,
+                signature: cells.get("signature")?,
             })
-            .collect()
+        })))
     }
 
     pub(super) async fn record_note_receipt(&self, id: &NoteId, at: UtcMs) -> Result<(), SpoolError> {

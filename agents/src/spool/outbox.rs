@@ -1,5 +1,6 @@
 //! The courier's view of the spool: what waits for the county, and what became of it.
 
+use super::cells::Cells;
 use super::coded;
 use super::error::db;
 use super::{Spool, SpoolError, blocking, view};
@@ -12,7 +13,6 @@ use relay_core::letter::Note;
 use relay_core::study::{
     Class, CodedForm, Completeness, Encoding, Kind, Manifest, ManifestObject, ObjectKind,
 };
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -92,19 +92,14 @@ impl Spool {
             .fetch_all(&self.0.reader)
             .await
             .map_err(db("list what waits for the county"))?;
-        let uids: Vec<String> = rows.iter().map(|row| row.get("uid")).collect();
+        let uids: Vec<String> =
+            rows.iter().filter_map(|row| Cells::of(row, "study", "uid").get("uid").ok()).collect();
         let mut objects = self.objects_of(&uids).await?;
-        let manifests = rows.iter().filter_map(|row| {
-            let uid: &str = row.get("uid");
-            let manifest = manifest_of(row, objects.remove(uid).unwrap_or_else(|| Ok(Vec::new())));
-            // One row that cannot be read holds up nobody else.
-            manifest
-                .inspect_err(
-                    |error| tracing::error!(study = uid, error = %super::chain(error), "not offered"),
-                )
-                .ok()
-        });
-        Ok(manifests.collect())
+        // One row that cannot be read holds up nobody else.
+        Ok(self.readable(rows.iter().map(|row| {
+            let uid: String = Cells::of(row, "study", "uid").get("uid")?;
+            manifest_of(row, objects.remove(&uid).unwrap_or_else(|| Ok(Vec::new())))
+        })))
     }
 
     /// Objects that are not refused, by study, in one question: what waits is asked for after every receipt.
@@ -122,7 +117,8 @@ impl Spool {
         .map_err(db("list the objects of studies"))?;
         let mut objects = BTreeMap::new();
         for row in &rows {
-            let of_study = objects.entry(row.get("study")).or_insert_with(|| Ok(Vec::new()));
+            let study: String = Cells::of(row, "object", "study").get("study")?;
+            let of_study = objects.entry(study).or_insert_with(|| Ok(Vec::new()));
             match (object_of(row), of_study.as_mut()) {
                 (Ok(object), Ok(list)) => list.push(object),
                 (Err(error), Ok(_)) => *of_study = Err(error),
@@ -205,7 +201,8 @@ impl Spool {
         let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
         for hash in objects {
             sqlx::query(
-                "UPDATE object SET receipted_at = ? WHERE hash = ? AND study = ? AND receipted_at IS NULL",
+                "UPDATE object SET receipted_at = ?, refused_code = NULL, refused_field = NULL, refused_reason = NULL
+                 WHERE hash = ? AND study = ? AND receipted_at IS NULL",
             )
             .bind(at.0)
             .bind(hash.0.as_slice())
@@ -337,42 +334,36 @@ fn manifest_of(
     row: &SqliteRow,
     objects: Result<Vec<ManifestObject>, SpoolError>,
 ) -> Result<Manifest, SpoolError> {
-    let uid: String = row.get("uid");
-    let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
+    let cells = Cells::of(row, "study", "uid");
     Ok(Manifest {
-        study: view::study_uid(&uid)?,
-        generation: u64::try_from(row.get::<i64, _>("generation")).map_err(|_| corrupt("generation"))?,
-        class: Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?,
-        kind: Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
-        completeness: Completeness::from_number(row.get("completeness"))
-            .ok_or_else(|| corrupt("completeness"))?,
-        first_object_at: super::time(row.get("first_object_at")),
-        exam_completed_at: row.get::<Option<i64>, _>("exam_completed_at").map(UtcMs),
-        time_suspect: row.get::<i64, _>("time_suspect") != 0,
-        source: row.get("source"),
-        context: view::context(row.get("context"), &uid)?,
+        study: cells.study("uid")?,
+        generation: cells.count("generation")?,
+        class: cells.read("class", Class::from_number)?,
+        kind: cells.read("kind", Kind::from_number)?,
+        completeness: cells.read("completeness", Completeness::from_number)?,
+        first_object_at: cells.time("first_object_at")?,
+        exam_completed_at: cells.maybe_time("exam_completed_at")?,
+        time_suspect: cells.flag("time_suspect")?,
+        source: cells.get("source")?,
+        context: view::context(&cells)?,
         objects: objects?,
     })
 }
 
 fn object_of(row: &SqliteRow) -> Result<ManifestObject, SpoolError> {
-    let bytes: Vec<u8> = row.get("hash");
-    let name = hex::encode(&bytes);
-    let corrupt = |column| SpoolError::Corrupt { table: "object", column, row: name.clone() };
-    let number = |column| u64::try_from(row.get::<i64, _>(column)).map_err(|_| corrupt(column));
-    let coded: Vec<u8> = row.get("coded_hash");
-    let instance: Option<String> = row.get("instance");
-    let series: Option<String> = row.get("series");
+    let cells = Cells::of(row, "object", "study");
     Ok(ManifestObject {
-        hash: ObjectHash::from_slice(&bytes).ok_or_else(|| corrupt("hash"))?,
-        length: number("length")?,
-        kind: ObjectKind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
-        instance: instance.map(|t| InstanceUid::parse(&t)).transpose().map_err(|_| corrupt("instance"))?,
-        series: series.map(|t| SeriesUid::parse(&t)).transpose().map_err(|_| corrupt("series"))?,
+        hash: cells.hash("hash")?,
+        length: cells.count("length")?,
+        kind: cells.read("kind", ObjectKind::from_number)?,
+        instance: cells
+            .read("instance", |uid: Option<String>| uid.map(|t| InstanceUid::parse(&t)).transpose().ok())?,
+        series: cells
+            .read("series", |uid: Option<String>| uid.map(|t| SeriesUid::parse(&t)).transpose().ok())?,
         coded: CodedForm {
-            encoding: Encoding::from_number(row.get("encoding")).ok_or_else(|| corrupt("encoding"))?,
-            length: number("coded_length")?,
-            hash: ObjectHash::from_slice(&coded).ok_or_else(|| corrupt("coded_hash"))?,
+            encoding: cells.read("encoding", Encoding::from_number)?,
+            length: cells.count("coded_length")?,
+            hash: cells.hash("coded_hash")?,
         },
     })
 }

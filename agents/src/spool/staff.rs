@@ -1,10 +1,11 @@
 //! People at the clinic and their PINs (argon2id).
 
+use super::cells::Cells;
 use super::error::db;
 use super::{Spool, SpoolError, blocking};
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use relay_core::clock::{MINUTE_MS, UtcMs};
-use sqlx::Row as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Shortest PIN: four digits can be guessed in an afternoon, six with a lock after five failures cannot.
 const MIN_PIN_CHARS: usize = 6;
@@ -16,6 +17,32 @@ const MAX_NAME_CHARS: usize = 64;
 const MAX_FAILURES: i64 = 5;
 /// How long the lock holds.
 const LOCK_MS: i64 = 5 * MINUTE_MS;
+/// PINs that are tried at a time: argon2 takes 19 MiB for each.
+const TRIES_AT_ONCE: usize = 2;
+/// People who may wait for their turn; a try takes about 50 ms.
+const TRIES_WAITING: usize = 16;
+
+/// Bounds the memory that guesses can take.
+#[derive(Debug)]
+pub(super) struct PinDesk {
+    queue: Semaphore,
+    tries: Semaphore,
+}
+
+impl Default for PinDesk {
+    fn default() -> Self {
+        Self { queue: Semaphore::new(TRIES_AT_ONCE + TRIES_WAITING), tries: Semaphore::new(TRIES_AT_ONCE) }
+    }
+}
+
+impl PinDesk {
+    /// Waits for its turn; refused when too many wait already.
+    async fn turn(&self) -> Result<[SemaphorePermit<'_>; 2], PinError> {
+        let queued = self.queue.try_acquire().map_err(|_| PinError::Busy)?;
+        let turn = self.tries.acquire().await.map_err(|_| PinError::Busy)?;
+        Ok([queued, turn])
+    }
+}
 
 /// A person enrolled at the clinic.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -33,11 +60,14 @@ pub struct StaffRow {
 #[non_exhaustive]
 pub enum PinError {
     /// No such person, or the wrong PIN: the two are not told apart.
-    #[error("wrong name or PIN")]
+    #[error("wrong name or PIN: try again, after {MAX_FAILURES} wrong PINs the name is locked for 5 minutes")]
     Wrong,
     /// Too many failures.
-    #[error("locked until {0:?} after {MAX_FAILURES} wrong PINs")]
+    #[error("locked until {} after {MAX_FAILURES} wrong PINs: wait, or enrol the person again on the agent's machine (relay-agent staff add)", .0.to_rfc3339())]
     Locked(UtcMs),
+    /// More PINs are being tried than the machine has memory for.
+    #[error("too many PINs are being tried at once: try again")]
+    Busy,
     /// The name or the PIN has a form that is not taken.
     #[error("{0}")]
     Form(String),
@@ -51,10 +81,14 @@ impl PinError {
     #[must_use]
     pub fn zh(&self) -> String {
         match self {
-            Self::Wrong => "姓名或PIN错误".to_owned(),
-            Self::Locked(_) => "PIN错误次数过多，请5分钟后再试".to_owned(),
+            Self::Wrong => "姓名或PIN错误，请重新输入（连续错5次将锁定5分钟）".to_owned(),
+            Self::Locked(_) => {
+                "PIN连续错误5次，已锁定5分钟，请稍后再试；忘记PIN请联系管理员在本机重新登记".to_owned()
+            }
+            Self::Busy => "同时验证PIN的人过多，请稍后再试".to_owned(),
             Self::Form(reason) => format!("格式不正确：{reason}"),
-            Self::Spool(_) => "本机存储故障".to_owned(),
+            Self::Spool(error) if error.is_full() => "本机磁盘已满，请联系管理员清理后再试".to_owned(),
+            Self::Spool(_) => "本机存储故障，请联系管理员（relay-agent doctor）".to_owned(),
         }
     }
 }
@@ -75,6 +109,7 @@ impl Spool {
             return Err(PinError::Form(format!("a PIN has {MIN_PIN_CHARS} to {MAX_PIN_CHARS} characters")));
         }
         let pin = pin.to_owned();
+        let _turn = self.0.pins.turn().await?;
         let hash = blocking(move || {
             argon2::Argon2::default().hash_password_with_salt(pin.as_bytes(), &salt).map(|h| h.to_string())
         });
@@ -92,40 +127,54 @@ impl Spool {
         Ok(())
     }
 
-    /// Checks a person's PIN. After `MAX_FAILURES` failures in a row the person is locked for five minutes.
+    /// Checks a person's PIN. Each try counts as a failure before it is made and is struck out when it was right, so
+    /// tries side by side are counted too; the fifth failure in a row locks the person for five minutes.
     ///
     /// # Errors
     /// [`PinError`].
     pub async fn check_pin(&self, name: &str, pin: &str) -> Result<(), PinError> {
-        let row = sqlx::query("SELECT pin_hash, locked_until FROM staff WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&self.0.reader)
-            .await
-            .map_err(db("look a person up"))?
-            .ok_or(PinError::Wrong)?;
-        let now = self.now();
-        if let Some(until) = row.get::<Option<i64>, _>("locked_until").map(UtcMs).filter(|until| *until > now)
-        {
-            return Err(PinError::Locked(until));
-        }
-        let (pin, hash): (String, String) = (pin.to_owned(), row.get("pin_hash"));
+        let _turn = self.0.pins.turn().await?;
+        let hash = self.count_try(name).await?;
+        let pin = pin.to_owned();
         let right = blocking(move || {
             let hash = argon2::PasswordHash::new(&hash).map_err(|_| ());
             hash.is_ok_and(|hash| argon2::Argon2::default().verify_password(pin.as_bytes(), &hash).is_ok())
-        })
-        .await?;
-        let statement = if right {
-            "UPDATE staff SET failures = 0, locked_until = NULL WHERE name = ?1"
-        } else {
-            "UPDATE staff SET failures = CASE WHEN failures + 1 >= ?2 THEN 0 ELSE failures + 1 END,
-                locked_until = CASE WHEN failures + 1 >= ?2 THEN ?3 ELSE locked_until END WHERE name = ?1"
-        };
-        let mut query = sqlx::query(statement).bind(name);
-        if !right {
-            query = query.bind(MAX_FAILURES).bind(now.plus_ms(LOCK_MS).0);
+        });
+        if !right.await? {
+            return Err(PinError::Wrong);
         }
-        query.execute(&self.0.writer).await.map_err(db("count PIN failures"))?;
-        if right { Ok(()) } else { Err(PinError::Wrong) }
+        sqlx::query("UPDATE staff SET failures = 0, locked_until = NULL WHERE name = ?")
+            .bind(name)
+            .execute(&self.0.writer)
+            .await
+            .map_err(db("forget PIN failures"))?;
+        Ok(())
+    }
+
+    /// Counts a try of a person who is not locked, and gives the PIN's hash.
+    async fn count_try(&self, name: &str) -> Result<String, PinError> {
+        let now = self.now();
+        let counted = sqlx::query_scalar(
+            "UPDATE staff SET failures = CASE WHEN failures + 1 >= ?2 THEN 0 ELSE failures + 1 END,
+                locked_until = CASE WHEN failures + 1 >= ?2 THEN ?3 ELSE NULL END
+             WHERE name = ?1 AND (locked_until IS NULL OR locked_until <= ?4) RETURNING pin_hash",
+        )
+        .bind(name)
+        .bind(MAX_FAILURES)
+        .bind(now.plus_ms(LOCK_MS).0)
+        .bind(now.0)
+        .fetch_optional(&self.0.writer)
+        .await
+        .map_err(db("count a PIN try"))?;
+        if let Some(hash) = counted {
+            return Ok(hash);
+        }
+        let locked: Option<Option<i64>> = sqlx::query_scalar("SELECT locked_until FROM staff WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.0.reader)
+            .await
+            .map_err(db("look a person up"))?;
+        Err(locked.flatten().map_or(PinError::Wrong, |until| PinError::Locked(UtcMs(until))))
     }
 
     /// Everybody enrolled, by name.
@@ -137,13 +186,13 @@ impl Spool {
             .fetch_all(&self.0.reader)
             .await
             .map_err(db("list staff"))?;
-        Ok(rows
-            .iter()
-            .map(|row| StaffRow {
-                name: row.get("name"),
-                added_at: UtcMs(row.get("added_at")),
-                locked_until: row.get::<Option<i64>, _>("locked_until").map(UtcMs),
+        Ok(self.readable(rows.iter().map(|row| {
+            let cells = Cells::of(row, "staff", "name");
+            Ok(StaffRow {
+                name: cells.get("name")?,
+                added_at: cells.time("added_at")?,
+                locked_until: cells.maybe_time("locked_until")?,
             })
-            .collect())
+        })))
     }
 }

@@ -1,12 +1,13 @@
 //! What people and silence say of a study: class, context, finished, complete.
 
+use super::cells::Cells;
 use super::error::db;
 use super::{Spool, SpoolError, view};
 use relay_core::clock::UtcMs;
 use relay_core::ids::StudyUid;
 use relay_core::limits::MAX_CONTEXT_CHARS;
 use relay_core::study::{Class, Completeness, Kind, StudyContext};
-use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use std::sync::PoisonError;
 
 /// What a person says of a study, before, during or after its transfer.
@@ -75,9 +76,9 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn mark(&self, study: &StudyUid, mark: &Mark) -> Result<Marked, SpoolError> {
-        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
+        let mut tx = self.begin().await?;
         let row = sqlx::query(
-            "SELECT s.class, s.completeness, p.context FROM study s JOIN person p ON p.study = s.uid WHERE s.uid = ?",
+            "SELECT s.uid, s.class, s.completeness, p.context FROM study s JOIN person p ON p.study = s.uid WHERE s.uid = ?",
         )
         .bind(study.as_str())
         .fetch_optional(&mut *tx)
@@ -87,20 +88,25 @@ impl Spool {
             drop(tx);
             return self.mark_ahead(study, mark).await;
         };
-        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: study.to_string() };
-        let was = Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?;
+        let cells = Cells::of(&row, "study", "uid");
+        let was = cells.read("class", Class::from_number)?;
         let class = mark.class.map_or(was, |c| was.raised_by(c));
-        let before = view::context(row.get("context"), study.as_str())?;
+        let before = view::context(&cells)?;
         let mut context = before.clone();
         mark.merge(&mut context);
-        let was_complete = row.get::<u8, _>("completeness") == Completeness::Complete.number();
+        let was_complete = cells.read("completeness", Completeness::from_number)? == Completeness::Complete;
         let complete = was_complete || mark.finished;
         if class != was || context != before || complete != was_complete {
+            let newly_urgent = class.is_urgent() && !was.is_urgent();
             sqlx::query(
-                "UPDATE study SET class = ?, completeness = ?, generation = generation + 1, safe_at = NULL WHERE uid = ?",
+                "UPDATE study SET class = ?1, completeness = ?2, generation = generation + 1, safe_at = NULL,
+                    urgent_since = CASE WHEN ?3 THEN ?4 ELSE urgent_since END,
+                    urgent_generation = CASE WHEN ?3 THEN generation + 1 ELSE urgent_generation END WHERE uid = ?5",
             )
             .bind(class.number())
             .bind(if complete { Completeness::Complete.number() } else { Completeness::Partial.number() })
+            .bind(newly_urgent)
+            .bind(self.now().0)
             .bind(study.as_str())
             .execute(&mut *tx)
             .await
@@ -111,25 +117,25 @@ impl Spool {
                 .execute(&mut *tx)
                 .await
                 .map_err(db("mark a study"))?;
-            tx.commit().await.map_err(db("commit"))?;
-            self.touch();
+            self.commit(tx).await?;
         }
         Ok(Marked { class: Some(class), known: true, complete })
     }
 
     async fn mark_ahead(&self, study: &StudyUid, mark: &Mark) -> Result<Marked, SpoolError> {
-        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
-        let row = sqlx::query("SELECT class, context, finished FROM mark_ahead WHERE study = ?")
+        let mut tx = self.begin().await?;
+        let row = sqlx::query("SELECT study, class, context, finished FROM mark_ahead WHERE study = ?")
             .bind(study.as_str())
             .fetch_optional(&mut *tx)
             .await
             .map_err(db("read a mark made ahead"))?;
         let (mut class, mut context, mut finished) = (mark.class, StudyContext::default(), mark.finished);
         if let Some(row) = row {
-            let before = row.get::<Option<u8>, _>("class").and_then(Class::from_number);
+            let cells = Cells::of(&row, "mark_ahead", "study");
+            let before = cells.get::<Option<u8>>("class")?.and_then(Class::from_number);
             class = [class, before].into_iter().flatten().min();
-            context = view::context(row.get("context"), study.as_str())?;
-            finished |= row.get::<i64, _>("finished") != 0;
+            context = view::context(&cells)?;
+            finished |= cells.flag("finished")?;
         }
         mark.merge(&mut context);
         sqlx::query(
@@ -145,7 +151,7 @@ impl Spool {
         .execute(&mut *tx)
         .await
         .map_err(db("keep a mark made ahead"))?;
-        tx.commit().await.map_err(db("commit"))?;
+        self.commit(tx).await?;
         Ok(Marked { class, known: false, complete: finished })
     }
 
@@ -192,22 +198,17 @@ impl Spool {
         .map_err(db("list open studies"))?;
         let now = self.now();
         let mut completed = 0;
-        for row in rows {
-            let uid: String = row.get("uid");
-            let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
-            let class = Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?;
-            let kind = Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?;
-            let since = now.since(UtcMs(row.get("last_activity_at")));
-            let study = view::study_uid(&uid)?;
-            let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&study);
-            if open {
+        for open in self.readable(rows.iter().map(OpenStudy::of)) {
+            let here = self.0.open.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&open.study);
+            if here {
                 continue;
             }
+            let since = now.since(UtcMs(open.last_activity_at));
             if since < 0 {
                 // The clock was set back: silence is counted from now.
-                self.restart_quiet(&uid, now).await?;
-            } else if since >= self.quiet_ms(class, kind) {
-                completed += self.complete(&uid, row.get("last_activity_at")).await?;
+                self.restart_quiet(open.study.as_str(), now).await?;
+            } else if since >= self.quiet_ms(open.class, open.kind) {
+                completed += self.complete(open.study.as_str(), open.last_activity_at).await?;
             }
         }
         if completed > 0 {
@@ -238,5 +239,25 @@ impl Spool {
             .await
             .map_err(db("restart the quiet time"))?;
         Ok(())
+    }
+}
+
+/// A study that silence may complete.
+struct OpenStudy {
+    study: StudyUid,
+    class: Class,
+    kind: Kind,
+    last_activity_at: i64,
+}
+
+impl OpenStudy {
+    fn of(row: &SqliteRow) -> Result<Self, SpoolError> {
+        let cells = Cells::of(row, "study", "uid");
+        Ok(Self {
+            study: cells.study("uid")?,
+            class: cells.read("class", Class::from_number)?,
+            kind: cells.read("kind", Kind::from_number)?,
+            last_activity_at: cells.get("last_activity_at")?,
+        })
     }
 }

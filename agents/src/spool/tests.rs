@@ -1,7 +1,11 @@
+mod faults;
+mod lists;
+
 use super::*;
 use crate::courier::ports::Outbox as _;
 use crate::testing;
 use relay_core::clock::{ManualClock, SECOND_MS};
+use relay_core::codes::{Code, Refusal};
 use relay_core::durable::FaultyDisk;
 use relay_core::study::{Completeness, Encoding, StudyContext};
 
@@ -110,7 +114,7 @@ async fn the_cap_counts_what_has_no_receipt_and_a_receipt_makes_room() {
     let spool = bench.try_open(limits).await.unwrap();
     let admitted = put(&spool, &one, &origin(false)).await.unwrap();
     let refusal = spool.receive(Some(17 * 1024 * 1024)).unwrap_err();
-    assert_eq!((refusal.code, refusal.field.as_str()), (Code::StorageFull, "spool.max_unreceipted_bytes"));
+    assert_eq!((refusal.code, refusal.field.as_str()), (Code::StorageFull, "spool.max_unreceipted_gib"));
     spool.receipted(&admitted.study, 1, &[admitted.hash], NOW).await.unwrap();
     assert!(spool.receive(Some(17 * 1024 * 1024)).is_ok());
 }
@@ -121,7 +125,7 @@ async fn the_disk_keeps_its_floor_free() {
     let limits = SpoolLimits { max_unreceipted_bytes: u64::MAX, free_floor_bytes: 1 << 60 };
     let spool = bench.try_open(limits).await.unwrap();
     let refusal = spool.receive(Some(1)).unwrap_err();
-    assert_eq!((refusal.code, refusal.field.as_str()), (Code::StorageFull, "spool.free_floor_bytes"));
+    assert_eq!((refusal.code, refusal.field.as_str()), (Code::StorageFull, "spool.free_floor_gib"));
 }
 
 #[tokio::test]
@@ -290,6 +294,32 @@ async fn a_second_process_cannot_open_the_spool_and_a_left_partial_goes() {
     assert!(matches!(bench.try_open(limits).await, Err(SpoolError::Locked { .. })));
     std::mem::forget(spool.receive(None).unwrap());
     assert_eq!(std::fs::read_dir(bench.dir.path().join("spool/partial")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn guesses_side_by_side_are_counted_before_they_are_made() {
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    spool.add_staff("李医生", "246810", [1; 16]).await.unwrap();
+    let guesses = (0..18).map(|n| {
+        let spool = spool.clone();
+        async move { spool.check_pin("李医生", &format!("{n:06}")).await.unwrap_err() }
+    });
+    let answers = futures::future::join_all(guesses).await;
+    let tried = answers.iter().filter(|e| matches!(e, PinError::Wrong)).count();
+    assert_eq!(tried, 5, "{answers:?}");
+    assert!(matches!(spool.check_pin("李医生", "246810").await, Err(PinError::Locked(_))));
+}
+
+#[tokio::test]
+async fn more_tries_than_the_memory_allows_are_turned_away_uncounted() {
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    spool.add_staff("李医生", "246810", [1; 16]).await.unwrap();
+    let many = (0..100).map(|_| spool.check_pin("李医生", "246810"));
+    let answers = futures::future::join_all(many).await;
+    assert!(answers.iter().any(|a| matches!(a, Err(PinError::Busy))), "{answers:?}");
+    spool.check_pin("李医生", "246810").await.unwrap();
 }
 
 #[tokio::test]

@@ -1,28 +1,24 @@
-//! What people see of the spool.
+//! Studies as people see them.
 
+use super::cells::Cells;
 use super::error::db;
+use super::pages::Slice;
+use super::rejects::code_name;
 use super::{Spool, SpoolError};
 use relay_core::clock::{DAY_MS, UtcMs};
-use relay_core::codes::Code;
-use relay_core::ids::{Sha256, StudyUid};
+use relay_core::ids::StudyUid;
 use relay_core::study::{Class, Completeness, Kind, StudyContext};
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use std::sync::PoisonError;
-
-/// Studies in one list: a clinic's busiest day has a hundred.
-const MAX_STUDIES: i64 = 500;
-/// Refused files in one list.
-const MAX_REJECTS: i64 = 500;
 
 /// A study as the radiographer sees it.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct StudyView {
     /// StudyInstanceUID.
     pub uid: StudyUid,
-    /// `safe_here`, `travelling`, `safe_at_county`, `being_read`, `reported`, `refused`.
+    /// `safe_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `reported`, `refused`.
     pub state: String,
-    /// The same in Chinese.
+    /// The same in Chinese, with what still waits.
     pub state_zh: String,
     /// Share of the coded bytes that the county has, 0 to 100.
     pub percent: u8,
@@ -48,8 +44,11 @@ pub struct StudyView {
     pub objects: u64,
     /// Objects the county holds.
     pub receipted: u64,
-    /// Objects the county refused.
+    /// Objects the county refused and does not hold.
     pub refused: u64,
+    /// Objects neither held nor refused by the county: they wait, whatever the state says.
+    #[serde(default)]
+    pub waiting: u64,
     /// Plaintext bytes.
     pub bytes: u64,
     /// Bytes as they travel.
@@ -68,85 +67,121 @@ pub struct StudyView {
     pub refusal: Option<String>,
 }
 
-/// A file that was not taken.
+/// A page of studies: those not safe at the county are on the first one, urgent ones before the others.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct RejectView {
-    /// When.
-    pub at: UtcMs,
-    /// AE title, folder or `send`.
-    pub source: String,
-    /// Its name.
-    pub file: String,
-    /// SHA-256 of its bytes.
-    pub sha256: Sha256,
-    /// Name of the code.
-    pub code: String,
-    /// Which field.
-    pub field: String,
-    /// Why.
-    pub reason: String,
+pub struct StudyPage {
+    /// The studies.
+    pub studies: Vec<StudyView>,
+    /// Studies of the last 24 hours and everything that has not arrived.
+    pub total: u64,
+    /// Of these, not safe at the county.
+    pub not_safe: u64,
+    /// Which page this is, from 0.
+    pub page: u64,
+    /// How many there are.
+    pub pages: u64,
 }
 
-const STUDIES: &str = "SELECT s.*, p.name, p.patient_id AS file_patient_id, p.context,
-        COUNT(o.hash) AS objects, COALESCE(SUM(o.receipted_at IS NOT NULL), 0) AS receipted,
-        COALESCE(SUM(o.refused_code IS NOT NULL), 0) AS refused,
-        COALESCE(SUM(o.length), 0) AS bytes, COALESCE(SUM(o.coded_length), 0) AS coded_bytes,
-        COALESCE(SUM(CASE WHEN o.receipted_at IS NOT NULL THEN o.coded_length ELSE 0 END), 0) AS there,
-        MAX(o.refused_code) AS object_code, MAX(o.refused_field) AS object_field, MAX(o.refused_reason) AS object_reason,
-        (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL) AS reports
-    FROM study s JOIN person p ON p.study = s.uid LEFT JOIN object o ON o.study = s.uid
-    WHERE s.uid = COALESCE(?1, s.uid) AND (s.first_object_at >= ?2 OR s.safe_at IS NULL OR s.last_activity_at >= ?2)
-    GROUP BY s.uid ORDER BY s.class, s.first_object_at DESC LIMIT ?3";
+/// Which studies are listed: those of the last 24 hours, and everything that has not arrived and whose bytes are here.
+macro_rules! listed {
+    () => {
+        "(s.first_object_at >= ?1 OR s.last_activity_at >= ?1
+            OR (s.safe_at IS NULL AND EXISTS (SELECT 1 FROM object e WHERE e.study = s.uid
+                AND (e.evicted_at IS NULL OR e.receipted_at IS NOT NULL))))"
+    };
+}
+
+macro_rules! study_rows {
+    ($($rest:expr),+) => {
+        concat!(
+            "SELECT s.*, p.name AS file_name, p.patient_id AS file_patient_id, p.context AS context,
+                COUNT(o.hash) AS objects, COALESCE(SUM(o.receipted_at IS NOT NULL), 0) AS receipted,
+                COALESCE(SUM(o.refused_code IS NOT NULL AND o.receipted_at IS NULL), 0) AS refused,
+                COALESCE(SUM(o.length), 0) AS bytes, COALESCE(SUM(o.coded_length), 0) AS coded_bytes,
+                COALESCE(SUM(CASE WHEN o.receipted_at IS NOT NULL THEN o.coded_length ELSE 0 END), 0) AS there,
+                MAX(CASE WHEN o.receipted_at IS NULL THEN o.refused_code END) AS object_code,
+                o.refused_field AS object_field, o.refused_reason AS object_reason,
+                (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL) AS reports
+             FROM study s JOIN person p ON p.study = s.uid LEFT JOIN object o ON o.study = s.uid ",
+            $($rest),+
+        )
+    };
+}
 
 impl Spool {
-    /// Studies of the last 24 hours and everything that has not arrived yet, urgent first.
+    /// Studies of the last 24 hours and everything that has not arrived yet, in pages from 0: what is urgent and not
+    /// safe first, then what is not safe, then the rest by urgency.
     ///
     /// # Errors
     /// [`SpoolError`] of the database.
-    pub async fn studies(&self) -> Result<Vec<StudyView>, SpoolError> {
-        self.study_rows(None, self.now().plus_ms(-DAY_MS)).await
+    pub async fn studies(&self, page: u64) -> Result<StudyPage, SpoolError> {
+        let since = self.now().plus_ms(-DAY_MS).0;
+        let count = sqlx::query_as::<_, (i64, i64)>(concat!(
+            "SELECT COUNT(*), COALESCE(SUM(s.safe_at IS NULL), 0) FROM study s WHERE ",
+            listed!()
+        ));
+        let (total, not_safe) =
+            count.bind(since).fetch_one(&self.0.reader).await.map_err(db("count studies"))?;
+        let slice = Slice::of(page, total, not_safe);
+        let rows = sqlx::query(study_rows!(
+            "WHERE ",
+            listed!(),
+            " GROUP BY s.uid ORDER BY s.safe_at IS NOT NULL, s.class, s.first_object_at DESC, s.uid LIMIT ?2 OFFSET ?3"
+        ))
+        .bind(since)
+        .bind(slice.limit)
+        .bind(slice.offset)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list studies"))?;
+        Ok(StudyPage {
+            studies: self.readable(rows.iter().map(|row| self.study_view(row))),
+            total: total.unsigned_abs(),
+            not_safe: not_safe.unsigned_abs(),
+            page,
+            pages: slice.pages,
+        })
     }
 
     /// One study, however old.
     ///
     /// # Errors
-    /// [`SpoolError::NoStudy`], or of the database.
+    /// [`SpoolError::NoStudy`], or of the database, also when its row is damaged.
     pub async fn study(&self, study: &StudyUid) -> Result<StudyView, SpoolError> {
-        let mut rows = self.study_rows(Some(study), UtcMs(i64::MIN)).await?;
-        rows.pop().ok_or_else(|| SpoolError::NoStudy(study.to_string()))
-    }
-
-    async fn study_rows(&self, study: Option<&StudyUid>, since: UtcMs) -> Result<Vec<StudyView>, SpoolError> {
-        let rows = sqlx::query(STUDIES)
-            .bind(study.map(StudyUid::as_str))
-            .bind(since.0)
-            .bind(MAX_STUDIES)
-            .fetch_all(&self.0.reader)
+        let row = sqlx::query(study_rows!("WHERE s.uid = ? GROUP BY s.uid"))
+            .bind(study.as_str())
+            .fetch_optional(&self.0.reader)
             .await
-            .map_err(db("list studies"))?;
-        rows.iter().map(|row| self.study_view(row)).collect()
+            .map_err(db("read a study"))?;
+        self.study_view(&row.ok_or_else(|| SpoolError::NoStudy(study.to_string()))?)
     }
 
     fn study_view(&self, row: &SqliteRow) -> Result<StudyView, SpoolError> {
-        let uid: String = row.get("uid");
-        let corrupt = |column| SpoolError::Corrupt { table: "study", column, row: uid.clone() };
-        let study = study_uid(&uid)?;
-        let count = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or(0);
-        let context = context(row.get("context"), &uid)?;
-        let coded_bytes = count("coded_bytes");
+        let cells = Cells::of(row, "study", "uid");
+        let study = cells.study("uid")?;
+        let context = context(&cells)?;
+        let (objects, receipted) = (cells.count("objects")?, cells.count("receipted")?);
+        let refused = cells.count("refused")?;
+        let waiting = objects.saturating_sub(receipted).saturating_sub(refused);
+        let coded_bytes = cells.count("coded_bytes")?;
         let sent = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner).get(&study).copied();
-        let there = count("there").max(sent.unwrap_or(0)).min(coded_bytes);
+        let there = cells.count("there")?.max(sent.unwrap_or(0)).min(coded_bytes);
         let percent = (there * 100).checked_div(coded_bytes).and_then(|p| u8::try_from(p).ok()).unwrap_or(0);
-        let refusal = refusal_text(row);
-        let safe_at = row.get::<Option<i64>, _>("safe_at").map(UtcMs);
-        let county: Option<String> = row.get("county_state");
-        let waiting = count("objects") - count("receipted") - count("refused").min(count("objects"));
+        let safe_at = cells.maybe_time("safe_at")?;
+        let county: Option<String> = cells.get("county_state")?;
+        let reports = cells.count("reports")?;
+        let whole_refused = cells.get::<i64>("refused_generation")? >= cells.get::<i64>("generation")?;
+        let kind = cells.read("kind", Kind::from_number)?;
         let stands = Standing {
-            reported: count("reports") > 0,
-            refused: refusal.is_some() && count("receipted") == 0 && waiting == 0
-                || row.get::<i64, _>("refused_generation") >= row.get::<i64, _>("generation"),
+            reported: reports > 0,
+            refused: (refused > 0 && receipted == 0 && waiting == 0) || whole_refused,
             being_read: county.as_deref().is_some_and(|s| !matches!(s, "waiting" | "withdrawn")),
-            safe: safe_at.is_some() || county.is_some(),
+            kind,
+            settled: safe_at.is_some(),
+            objects,
+            receipted,
+            refused_objects: refused,
+            waiting,
             travelling: there > 0,
         };
         let (state, state_zh) = stands.words(percent);
@@ -155,115 +190,170 @@ impl Spool {
             state: state.to_owned(),
             state_zh,
             percent: if safe_at.is_some() { 100 } else { percent },
-            class: Class::from_number(row.get("class")).ok_or_else(|| corrupt("class"))?,
-            kind: Kind::from_number(row.get("kind")).ok_or_else(|| corrupt("kind"))?,
-            complete: row.get::<u8, _>("completeness") == Completeness::Complete.number(),
-            source: row.get("source"),
-            patient_name: context.patient_name.or_else(|| row.get("name")),
-            patient_id: context.patient_id.or_else(|| row.get("file_patient_id")),
+            class: cells.read("class", Class::from_number)?,
+            kind,
+            complete: cells.read("completeness", Completeness::from_number)? == Completeness::Complete,
+            source: cells.get("source")?,
+            patient_name: patient_name(&cells),
+            patient_id: context.patient_id.or(cells.get("file_patient_id")?),
             complaint: context.complaint,
-            first_object_at: UtcMs(row.get("first_object_at")),
-            exam_time_text: row.get("exam_time_text"),
-            objects: count("objects"),
-            receipted: count("receipted"),
-            refused: count("refused"),
-            bytes: count("bytes"),
+            first_object_at: cells.time("first_object_at")?,
+            exam_time_text: cells.get("exam_time_text")?,
+            objects,
+            receipted,
+            refused,
+            waiting,
+            bytes: cells.count("bytes")?,
             coded_bytes,
             safe_at,
             county_state: county,
-            reader: row.get("county_reader"),
-            due_at: row.get::<Option<i64>, _>("county_due_at").map(UtcMs),
-            reports: count("reports"),
-            refusal,
+            reader: cells.get("county_reader")?,
+            due_at: cells.maybe_time("county_due_at")?,
+            reports,
+            refusal: refusal_text(&cells, refused > 0)?,
         })
-    }
-
-    /// Files that were not taken, newest first.
-    ///
-    /// # Errors
-    /// [`SpoolError`] of the database.
-    pub async fn rejects(&self) -> Result<Vec<RejectView>, SpoolError> {
-        let rows = sqlx::query("SELECT * FROM reject ORDER BY at DESC, id DESC LIMIT ?")
-            .bind(MAX_REJECTS)
-            .fetch_all(&self.0.reader)
-            .await
-            .map_err(db("list refused files"))?;
-        rows.iter()
-            .map(|row| {
-                let corrupt = |column| SpoolError::Corrupt {
-                    table: "reject",
-                    column,
-                    row: row.get::<i64, _>("id").to_string(),
-                };
-                Ok(RejectView {
-                    at: UtcMs(row.get("at")),
-                    source: row.get("source"),
-                    file: row.get("file_name"),
-                    sha256: Sha256::from_slice(&row.get::<Vec<u8>, _>("sha256"))
-                        .ok_or_else(|| corrupt("sha256"))?,
-                    code: code_name(row.get("code")),
-                    field: row.get("field"),
-                    reason: row.get("reason"),
-                })
-            })
-            .collect()
     }
 }
 
+/// What the words of a study depend on.
 struct Standing {
     reported: bool,
     refused: bool,
     being_read: bool,
-    safe: bool,
+    kind: Kind,
+    settled: bool,
+    objects: u64,
+    receipted: u64,
+    refused_objects: u64,
+    waiting: u64,
     travelling: bool,
 }
 
 impl Standing {
+    /// What the specialist is doing, as it is said of such an exam.
+    const fn reading_zh(&self) -> &'static str {
+        match self.kind {
+            Kind::Ecg => "正在判读心电图",
+            Kind::Xray => "正在阅片",
+            Kind::Consult => "正在会诊",
+            Kind::Other => "正在诊断",
+        }
+    }
+
     fn words(&self, percent: u8) -> (&'static str, String) {
-        match self {
+        let all_there = self.objects > 0 && self.receipted == self.objects;
+        let (word, mut zh) = match self {
             Self { reported: true, .. } => ("reported", "报告已返回，签名有效".to_owned()),
             Self { refused: true, .. } => ("refused", "县级拒收".to_owned()),
-            Self { being_read: true, .. } => ("being_read", "正在阅片".to_owned()),
-            Self { safe: true, .. } => ("safe_at_county", "已安全到达县级".to_owned()),
+            Self { being_read: true, .. } => ("being_read", self.reading_zh().to_owned()),
+            Self { settled: true, .. } if all_there => ("safe_at_county", "已安全到达县级".to_owned()),
+            Self { settled: true, .. } => ("partly_refused", "其余文件已到达县级".to_owned()),
+            Self { travelling: true, waiting: 0, .. } => {
+                ("travelling", "文件已到达县级，等待确认".to_owned())
+            }
             Self { travelling: true, .. } => ("travelling", format!("正在上传 {percent}%")),
             _ => ("safe_here", "已安全存于本机".to_owned()),
+        };
+        if self.waiting > 0 {
+            zh = format!("{zh}，{}个文件待上传", self.waiting);
         }
+        if self.refused_objects > 0 && word != "refused" {
+            zh = format!("{}个文件被县级拒收，{zh}", self.refused_objects);
+        }
+        (word, zh)
     }
 }
 
-fn refusal_text(row: &SqliteRow) -> Option<String> {
-    let text = |code: &str, field: &str, reason: &str| {
-        let code: Option<i64> = row.get(code);
-        let (field, reason): (Option<String>, Option<String>) = (row.get(field), row.get(reason));
-        code.map(|code| {
+fn refusal_text(cells: &Cells<'_>, of_an_object: bool) -> Result<Option<String>, SpoolError> {
+    let text = |code, field, reason| {
+        let code: Option<i64> = cells.get(code)?;
+        let (field, reason): (Option<String>, Option<String>) = (cells.get(field)?, cells.get(reason)?);
+        Ok::<_, SpoolError>(code.map(|code| {
             format!("{}: {}: {}", code_name(code), field.unwrap_or_default(), reason.unwrap_or_default())
-        })
+        }))
     };
-    text("refused_code", "refused_field", "refused_reason")
-        .or_else(|| text("object_code", "object_field", "object_reason"))
+    let whole = text("refused_code", "refused_field", "refused_reason")?;
+    if whole.is_some() || !of_an_object {
+        return Ok(whole);
+    }
+    text("object_code", "object_field", "object_reason")
 }
 
-fn code_name(number: i64) -> String {
-    let code = u16::try_from(number).ok().and_then(Code::from_number);
-    code.map_or_else(|| number.to_string(), |c| c.name().to_owned())
+/// The clinic's own word for the patient, else the file's; `None` also when it cannot be read.
+pub(super) fn patient_name(cells: &Cells<'_>) -> Option<String> {
+    let own = context(cells).ok().and_then(|c| c.patient_name);
+    own.or_else(|| cells.get("file_name").ok().flatten()).map(|name| readable_name(&name))
 }
 
-pub(super) fn study_uid(text: &str) -> Result<StudyUid, SpoolError> {
-    StudyUid::parse(text).map_err(|_| SpoolError::Corrupt {
-        table: "study",
-        column: "uid",
-        row: text.to_owned(),
-    })
+/// A DICOM person name (PS3.5 §6.2.1) as people write it: the Chinese group where there is one, no carets.
+fn readable_name(name: &str) -> String {
+    let groups: Vec<&str> = name.split('=').map(str::trim).collect();
+    let ideographic = groups.get(1).copied().filter(|g| !g.is_empty());
+    let group = ideographic.or_else(|| groups.iter().copied().find(|g| !g.is_empty())).unwrap_or_default();
+    let parts: Vec<&str> = group.split('^').map(str::trim).filter(|p| !p.is_empty()).collect();
+    let latin = group.is_ascii();
+    parts.join(if latin { " " } else { "" })
 }
 
-pub(super) fn context(json: &str, row: &str) -> Result<StudyContext, SpoolError> {
-    serde_json::from_str(json).map_err(|_| SpoolError::Corrupt {
-        table: "person",
-        column: "context",
-        row: row.to_owned(),
-    })
+/// The column `context` of a row.
+pub(super) fn context(cells: &Cells<'_>) -> Result<StudyContext, SpoolError> {
+    match cells.get::<Option<String>>("context")? {
+        Some(json) => serde_json::from_str(&json).map_err(|_| cells.corrupt("context")),
+        None => Ok(StudyContext::default()),
+    }
 }
 
 pub(super) fn context_json(context: &StudyContext) -> String {
     serde_json::to_string(context).expect("invariant: texts serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing() -> Standing {
+        Standing {
+            reported: false,
+            refused: false,
+            being_read: false,
+            kind: Kind::Xray,
+            settled: false,
+            objects: 2,
+            receipted: 0,
+            refused_objects: 0,
+            waiting: 2,
+            travelling: false,
+        }
+    }
+
+    #[test]
+    fn only_a_study_with_every_object_receipted_is_called_safe_at_the_county() {
+        let all = Standing { settled: true, receipted: 2, waiting: 0, travelling: true, ..standing() };
+        assert_eq!(all.words(100), ("safe_at_county", "已安全到达县级".to_owned()));
+        let part = Standing { receipted: 1, refused_objects: 1, ..all };
+        assert_eq!(part.words(100), ("partly_refused", "1个文件被县级拒收，其余文件已到达县级".to_owned()));
+        assert_eq!(standing().words(0).0, "safe_here");
+    }
+
+    #[test]
+    fn what_waits_is_said_beside_any_state() {
+        let late = Standing { reported: true, receipted: 1, waiting: 1, ..standing() };
+        assert_eq!(late.words(50), ("reported", "报告已返回，签名有效，1个文件待上传".to_owned()));
+        let reading = Standing { being_read: true, receipted: 1, waiting: 1, ..standing() };
+        assert_eq!(reading.words(50), ("being_read", "正在阅片，1个文件待上传".to_owned()));
+    }
+
+    #[test]
+    fn a_person_name_is_shown_as_people_write_it() {
+        for (stored, shown) in [
+            ("李^秀英", "李秀英"),
+            ("Wang^XiaoDong=王^小东", "王小东"),
+            ("WANG^XIAODONG", "WANG XIAODONG"),
+            ("=王^小东=", "王小东"),
+            ("张三", "张三"),
+            ("^", ""),
+        ] {
+            assert_eq!(readable_name(stored), shown);
+        }
+    }
 }

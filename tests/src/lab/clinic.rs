@@ -127,7 +127,7 @@ impl Clinic {
         config.dicom.rule = vec![AeRule { ae: AE_EMERGENCY.to_owned(), class: Class::Emergency, kind: None }];
         config.page.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.folder =
-            vec![Folder { path: self.folder(), class: Class::Emergency, kind: None, stable_s: 1, poll_s: 1 }];
+            vec![Folder { path: self.folder(), class: Class::Emergency, kind: None, stable_s: 1, poll_s: 1, keep_done_days: 30 }];
         make_dir(&self.folder())?;
         if let Some(last) = self.home.endpoint().ok().filter(|_| self.process.is_none()) {
             config.page.listen = free_tcp(last.page);

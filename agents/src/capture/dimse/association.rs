@@ -2,7 +2,7 @@
 
 use super::command::{self, Request};
 use super::file_meta::{self, file_meta};
-use super::wire::{MAX_PDU_BYTES, Wire, WireError};
+use super::wire::{MAX_PDU_BYTES, Pace, Wire, WireError};
 use super::{Brought, Scp};
 use crate::config::Dicom;
 use crate::spool::{Admitted, Intake, Origin};
@@ -75,7 +75,7 @@ pub(super) async fn serve(
 const fn abort_reason(error: &WireError) -> Option<AbortRQServiceProviderReason> {
     match error {
         WireError::Closed | WireError::Aborted | WireError::Io(_) => None,
-        WireError::Idle(_) => Some(AbortRQServiceProviderReason::ReasonNotSpecified),
+        WireError::Idle(_) | WireError::Slow { .. } => Some(AbortRQServiceProviderReason::ReasonNotSpecified),
         WireError::TooLong { .. } | WireError::Malformed(_) => {
             Some(AbortRQServiceProviderReason::InvalidPduParameter)
         }
@@ -152,7 +152,7 @@ struct Session<'a> {
 /// A message that is being received.
 enum Message {
     Command { context: u8, bytes: Vec<u8> },
-    Data { context: u8, request: Request, intake: Result<Intake, Refusal> },
+    Data { context: u8, request: Request, intake: Result<Intake, Refusal>, pace: Pace },
 }
 
 impl Session<'_> {
@@ -191,8 +191,9 @@ impl Session<'_> {
             (Some(Message::Command { context, bytes }), true) if context == id => {
                 self.command(id, &syntax, bytes, value).await
             }
-            (Some(Message::Data { context, request, intake }), false) if context == id => {
-                self.data(id, request, intake, value).await
+            (Some(Message::Data { context, request, intake, mut pace }), false) if context == id => {
+                pace.add(value.data.len())?;
+                self.data(id, request, intake, pace, value).await
             }
             _ => Err(WireError::Protocol("command and data fragments are mixed up")),
         }
@@ -215,7 +216,7 @@ impl Session<'_> {
         let request = command::parse(&bytes).ok_or(WireError::Protocol("a command set cannot be read"))?;
         if request.has_data_set {
             let intake = self.intake(&request, syntax);
-            return Ok(Some(Message::Data { context, request, intake }));
+            return Ok(Some(Message::Data { context, request, intake, pace: self.wire.pace() }));
         }
         let status = match request.field {
             command::C_ECHO => command::SUCCESS,
@@ -250,13 +251,14 @@ impl Session<'_> {
         context: u8,
         request: Request,
         mut intake: Result<Intake, Refusal>,
+        pace: Pace,
         value: PDataValue,
     ) -> Result<Option<Message>, WireError> {
         if let Ok(intake) = &mut intake {
             intake.push(value.data.into()).await;
         }
         if !value.is_last {
-            return Ok(Some(Message::Data { context, request, intake }));
+            return Ok(Some(Message::Data { context, request, intake, pace }));
         }
         let result = match intake {
             Ok(intake) => self.admit(intake).await,

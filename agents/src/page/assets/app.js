@@ -32,24 +32,28 @@ function time(ms) {
 const CLASS = { green: '绿色通道', emergency: '急诊', routine: '普通', complex: '疑难', screening: '体检' };
 const KIND = { ecg: '心电', xray: 'X线', consult: '会诊', other: '其他' };
 const REPORT = { preliminary: '临时', final: '最终', addendum: '补充', correction: '更正' };
-const COUNTY = { waiting: '待阅', claimed: '阅片中', drafted: '书写中', signed: '已签名', audited: '已审核', closed: '已完成', withdrawn: '已撤回', retake_requested: '退回重拍' };
-const nameOf = (uid) => { const s = view.studies.find((x) => x.uid === uid); return s && s.patient_name ? s.patient_name : uid; };
+const COUNTY = { waiting: '待诊断', claimed: '诊断中', drafted: '报告书写中', signed: '已签名', audited: '已审核', closed: '已完成', withdrawn: '已撤回', retake_requested: '退回重拍' };
+const SOURCE = { send: '命令发送', page: '本页上传', upload: '上传' };
+const NO_STAFF = '尚未登记人员：请管理员在代理主机上运行 relay-agent staff add 姓名';
+const who = (row) => row.patient_name || row.study;
+// Further pages that a person has asked for.
+const more = { studies: 1, reports: 1 };
 
 function stateCell(s) {
   const cell = el('td');
-  const good = ['safe_at_county', 'being_read', 'reported'].includes(s.state);
+  const good = ['safe_at_county', 'being_read', 'reported'].includes(s.state) && s.waiting === 0 && s.refused === 0;
   let text = s.state_zh;
   if (s.state === 'being_read' || s.state === 'safe_at_county') {
-    if (s.county_state) text += ' · ' + (COUNTY[s.county_state] || s.county_state);
+    if (s.county_state && s.county_state !== 'claimed') text += ' · ' + (COUNTY[s.county_state] || s.county_state);
     if (s.reader) text += ' · ' + s.reader;
     if (s.due_at) text += ' · 预计 ' + time(s.due_at);
   }
-  cell.append(el('span', text, s.state === 'refused' ? 'bad' : good ? 'good' : 'wait'));
-  if (s.state === 'travelling' || s.state === 'safe_here') {
+  cell.append(el('span', text, ['refused', 'partly_refused'].includes(s.state) ? 'bad' : good ? 'good' : 'wait'));
+  if (s.waiting > 0) {
     const bar = el('progress'); bar.max = 100; bar.value = s.percent; bar.setAttribute('aria-label', '上传进度');
     cell.append(' ', bar);
   }
-  if (s.refused > 0) cell.append(el('div', s.refused + ' 个文件被县级拒收：' + (s.refusal || ''), 'bad'));
+  if (s.refusal) cell.append(el('div', '拒收原因：' + s.refusal + '。请在设备上重新导出原始文件后再发送，或电话联系县级', 'bad small'));
   return cell;
 }
 function drawStudies() {
@@ -57,7 +61,9 @@ function drawStudies() {
     const row = el('tr');
     const tag = el('span', CLASS[s.class], 'tag ' + s.class);
     const cls = el('td'); cls.append(tag);
-    const files = el('td', s.receipted + '/' + s.objects + (s.complete ? '' : '（未完整）'));
+    const files = el('td', s.receipted + '/' + s.objects);
+    files.title = '已到达县级/全部';
+    if (!s.complete) files.append(el('div', '检查未结束', 'wait small'));
     const act = el('td');
     if (!['reported', 'refused'].includes(s.state) && s.class !== 'green') {
       const raise = el('button', s.class === 'emergency' ? '升为绿色通道' : '升为急诊');
@@ -69,11 +75,22 @@ function drawStudies() {
       done.addEventListener('click', () => post('studies/' + s.uid + '/mark', { finished: true }).then(refresh).catch((e) => alert(e.message)));
       act.append(' ', done);
     }
-    const who = el('td', (s.patient_name || '—') + (s.complaint ? ' · ' + s.complaint : ''));
-    who.title = s.uid;
-    row.append(who, el('td', KIND[s.kind]), cls, el('td', time(s.first_object_at)), files, stateCell(s), act);
+    const name = el('td', s.patient_name || '（无姓名）');
+    if (s.complaint) name.append(el('div', s.complaint, 'old small'));
+    name.title = s.uid;
+    row.append(name, el('td', KIND[s.kind]), cls, el('td', time(s.first_object_at)), files, stateCell(s), act);
     return row;
   }));
+}
+// A list's last line: how much there is, and a way to see more.
+function drawFoot(id, words, kind, pages) {
+  const foot = $(id), parts = [el('span', words, 'old')];
+  if (more[kind] < pages) {
+    const button = el('button', '显示更多');
+    button.addEventListener('click', () => { more[kind] += 1; drawn = ''; refresh(); });
+    parts.push(' ', button);
+  }
+  foot.replaceChildren(...parts);
 }
 function drawReports() {
   $('reports').tBodies[0].replaceChildren(...view.reports.map((r) => {
@@ -89,22 +106,35 @@ function drawReports() {
     if (r.superseded) sign.append(' ', el('span', '旧版', 'tag old'));
     const act = el('td');
     const open = el('button', '打开');
-    open.disabled = false;
     open.addEventListener('click', () => openReport(r));
     act.append(open);
-    row.append(el('td', nameOf(r.study)), el('td', REPORT[r.kind] + ' 第' + r.version + '版 · 收到 ' + time(r.received_at)), sign,
-      el('td', r.opened_by ? r.opened_by + ' ' + time(r.opened_at) : '未打开'), act);
+    const seen = r.opened_by ? el('td', r.opened_by + ' ' + time(r.opened_at)) : el('td', '未打开', r.superseded ? 'old' : 'wait');
+    row.append(el('td', who(r)), el('td', REPORT[r.kind] + ' 第' + r.version + '版 · 收到 ' + time(r.received_at)), sign, seen, act);
     return row;
   }));
 }
+function rejectLine(r) {
+  const line = el('li', time(r.at) + ' ' + r.file + '（来自 ' + (SOURCE[r.source] || r.source) + '）：');
+  line.append(el('span', r.code_zh || r.code, 'bad'), el('div', [r.code, r.field, r.reason].filter(Boolean).join('：'), 'old small'));
+  return line;
+}
 function drawRest() {
   $('clinic').textContent = view.clinic;
+  document.body.classList.remove('stale');
   $('lamp').className = 'lamp ' + (view.link.up ? 'up' : 'down');
+  $('lamp').title = view.link.reason || '';
   $('lamp-text').textContent = view.link.up
-    ? '县级已连接（' + Math.round(view.link.rtt_ms) + ' 毫秒）' : '线路中断：' + (view.link.reason_zh || view.link.reason || '') + '；检查安全存于本机，恢复后自动上传';
-  $('alarms').replaceChildren(...view.alarms.map((a) => el('p', nameOf(a.study) + '：' + a.zh, 'bad big')));
+    ? '已连接县级（' + Math.round(view.link.rtt_ms) + ' 毫秒）'
+    : '与县级的线路自 ' + time(view.link.since) + ' 起中断' + (view.link.reason_zh ? '（' + view.link.reason_zh + '）' : '') + '，正在自动重连；检查已安全存于本机，恢复后自动上传';
+  const notes = view.alarms.map((a) => el('p', who(a) + '：' + a.zh, 'bad big'));
+  if (view.full) notes.push(el('p', '本机存储空间不足，新检查将不被接收：请恢复到县级的线路或清理磁盘，并联系管理员', 'bad big'));
+  if (view.damaged.length) notes.push(el('p', '本机数据库有 ' + view.damaged.length + ' 条记录损坏，其内容未显示：请联系管理员（relay-agent doctor）', 'bad'));
+  if (!view.staff.length) notes.push(el('p', NO_STAFF + '；登记前无法打开报告和复述危急值', 'bad'));
+  $('alarms').replaceChildren(...notes);
+  drawFoot('studies-foot', '共 ' + view.studies_total + ' 项检查' + (view.studies_not_safe ? '，其中 ' + view.studies_not_safe + ' 项尚未全部到达县级' : ''), 'studies', view.studies_pages);
+  drawFoot('reports-foot', '共 ' + view.reports_total + ' 份报告', 'reports', view.reports_pages);
   $('retakes').replaceChildren(...view.retakes.map((r) => {
-    const p = el('p', '退回重拍 · ' + nameOf(r.study) + '：' + r.request.text + '（' + r.request.asked_by_name + ' ' + time(r.request.asked_at) + '） ', 'wait big');
+    const p = el('p', '退回重拍 · ' + who(r) + '：' + r.request.text + '（' + r.request.asked_by_name + ' ' + time(r.request.asked_at) + '） ', 'wait big');
     const seen = el('button', '已知晓');
     seen.addEventListener('click', async () => {
       const act = await sign('退回重拍：已知晓', false, (body) => post('retakes/' + r.letter + '/seen', body));
@@ -114,7 +144,7 @@ function drawRest() {
     return p;
   }));
   $('rejects').replaceChildren(...(view.rejects.length ? view.rejects.slice(0, 50).map((r) =>
-    el('li', time(r.at) + ' ' + r.file + '：' + r.code + ' ' + r.field + ' ' + r.reason)) : [el('li', '无')]));
+    rejectLine(r)) : [el('li', '无', 'old')]));
 }
 
 // Critical value: fills the page and sounds until a named person has read it back; then it stays listed until the action.
@@ -145,19 +175,21 @@ function drawCritical() {
   if (ringing && !beeping) { wake(); beep(); beeping = setInterval(beep, 1200); }
   if (!ringing && beeping) { clearInterval(beeping); beeping = null; }
   if (ringing) {
+    const rest = view.criticals.filter((c) => !c.read_back_at).length - 1;
+    $('critical-title').textContent = rest > 0 ? '危急值（另有 ' + rest + ' 条）' : '危急值';
     $('critical-patient').textContent = ringing.notice.patient_name;
     $('critical-finding').textContent = ringing.notice.code + ' ' + ringing.notice.finding;
-    $('critical-more').textContent = [ringing.notice.advice, ringing.notice.raised_by_name + ' ' + time(ringing.notice.raised_at), ringing.notice.phone && '回拨 ' + ringing.notice.phone].filter(Boolean).join(' · ');
+    $('critical-more').textContent = [ringing.notice.advice && '建议：' + ringing.notice.advice, '报告医师 ' + ringing.notice.raised_by_name + ' ' + time(ringing.notice.raised_at), ringing.notice.phone && '回拨电话 ' + ringing.notice.phone].filter(Boolean).join('\n');
     $('critical-act').onclick = async () => {
-      const done = await sign('复述危急值：' + ringing.notice.finding, true, (body) => post('criticals/' + ringing.letter + '/read-back', body));
+      const done = await sign('复述危急值：' + ringing.notice.patient_name + ' ' + ringing.notice.finding, '复述内容',  (body) => post('criticals/' + ringing.letter + '/read-back', body));
       if (done) refresh();
     };
   }
   for (const c of open) {
-    const p = el('p', '危急值待处置 · ' + c.notice.patient_name + '：' + c.notice.finding + '（' + c.read_back_by + ' 已复述） ', 'bad big');
+    const p = el('p', '危急值待处置 · ' + c.notice.patient_name + '：' + c.notice.finding + '（' + c.read_back_by + ' ' + time(c.read_back_at) + ' 已复述） ', 'bad big');
     const act = el('button', '记录处置');
     act.addEventListener('click', async () => {
-      const done = await sign('记录处置：' + c.notice.finding, true, (body) => post('criticals/' + c.letter + '/action', body));
+      const done = await sign('记录处置：' + c.notice.patient_name + ' ' + c.notice.finding, '处置措施',  (body) => post('criticals/' + c.letter + '/action', body));
       if (done) refresh();
     });
     p.append(act);
@@ -170,11 +202,12 @@ function sign(title, wantsText, act) {
   return new Promise((resolve) => {
     const dialog = $('sign');
     $('sign-title').textContent = title;
-    $('sign-error').textContent = '';
+    $('sign-error').textContent = view.staff.length ? '' : NO_STAFF;
+    $('sign-label').textContent = wantsText || '';
     $('sign-name').replaceChildren(...view.staff.map((name) => { const o = el('option', name); o.value = name; return o; }));
     $('sign-pin').value = ''; $('sign-text').value = '';
     $('sign-text-label').hidden = !wantsText;
-    $('sign-text').required = wantsText;
+    $('sign-text').required = Boolean(wantsText);
     const form = dialog.querySelector('form');
     const finish = (result) => { form.onsubmit = null; dialog.onclose = null; dialog.close(); resolve(result); };
     form.onsubmit = async (event) => {
@@ -235,14 +268,25 @@ async function refresh() {
   if (busy) return;
   busy = true;
   try {
-    view = await api('overview');
+    const seen = await api('overview');
+    for (const kind of ['studies', 'reports']) {
+      const key = kind === 'studies' ? 'uid' : 'letter', known = new Set(seen[kind].map((x) => x[key]));
+      for (let page = 1; page < more[kind]; page += 1) {
+        const next = await api(kind + '?page=' + page);
+        seen[kind].push(...next[kind].filter((x) => !known.has(x[key])));
+      }
+    }
+    view = seen;
     // Redrawn only when something has changed: a button must not vanish under a finger.
     const shown = JSON.stringify({ ...view, now: 0, link: { up: view.link.up, reason: view.link.reason } });
     if (shown !== drawn) { drawStudies(); drawReports(); drawRest(); drawCritical(); drawn = shown; }
   } catch (error) {
     drawn = '';
     $('lamp').className = 'lamp down';
-    $('lamp-text').textContent = error.status === 401 ? '请使用带密钥的页面地址打开' : '本机代理程序无应答';
+    document.body.classList.add('stale');
+    $('lamp-text').textContent = error.status === 401
+      ? '请使用带密钥的页面地址打开（在代理主机上运行 relay-agent status 可查看）'
+      : '本机代理程序无应答' + (view ? '，以下为 ' + time(view.now) + ' 的内容' : '') + '：请联系管理员检查代理程序是否运行';
   } finally { busy = false; }
 }
 refresh();

@@ -1,0 +1,264 @@
+//! Report versions at the clinic: verified when they came, opened by named people.
+
+use super::cells::Cells;
+use super::error::db;
+use super::pages::Slice;
+use super::{Spool, SpoolError, notes, view};
+use relay_core::clock::UtcMs;
+use relay_core::ids::{LetterId, ObjectHash, ReportId, StudyUid};
+use relay_core::letter::{LetterHead, Note};
+use relay_core::report::ReportKind;
+use sqlx::sqlite::SqliteRow;
+
+/// Versions of one study in one answer: a report is corrected a handful of times.
+const MAX_VERSIONS: i64 = 500;
+
+/// A verified report version about to be recorded.
+#[derive(Debug, Clone)]
+pub struct ReportInsert {
+    /// The report.
+    pub report_id: ReportId,
+    /// Its version.
+    pub version: u32,
+    /// Preliminary, final, addendum, correction.
+    pub kind: ReportKind,
+    /// Name of the author.
+    pub author: String,
+    /// Name of the reviewer.
+    pub reviewer: Option<String>,
+    /// When the author signed.
+    pub signed_at: UtcMs,
+    /// When the reviewer signed.
+    pub reviewed_at: Option<UtcMs>,
+    /// Signed with a demonstration key.
+    pub demo: bool,
+}
+
+/// A report version at the clinic.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ReportRow {
+    /// The letter that brought it: the id people open it by.
+    pub letter: LetterId,
+    /// The report.
+    pub report_id: ReportId,
+    /// Its version.
+    pub version: u32,
+    /// Preliminary, final, addendum, correction.
+    pub kind: ReportKind,
+    /// The study it reads.
+    pub study: StudyUid,
+    /// Who was examined, as the clinic knows it.
+    #[serde(default)]
+    pub patient_name: Option<String>,
+    /// BLAKE3 of the package.
+    pub package: ObjectHash,
+    /// Name of the author.
+    pub author: String,
+    /// Name of the reviewer.
+    pub reviewer: Option<String>,
+    /// When the author signed.
+    pub signed_at: UtcMs,
+    /// When the reviewer signed.
+    pub reviewed_at: Option<UtcMs>,
+    /// Signed with a demonstration key.
+    pub demo: bool,
+    /// When it was received and verified.
+    pub received_at: UtcMs,
+    /// When a person opened it first.
+    pub opened_at: Option<UtcMs>,
+    /// Who.
+    pub opened_by: Option<String>,
+    /// What a later check from disk found wrong.
+    pub fault: Option<String>,
+    /// True when a newer version is here: 旧版.
+    pub superseded: bool,
+}
+
+/// A page of report versions: those that nobody has opened yet are on the first one, all of them.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct ReportPage {
+    /// The versions: unopened ones first, then the newest.
+    pub reports: Vec<ReportRow>,
+    /// Versions altogether.
+    pub total: u64,
+    /// Current versions that nobody has opened.
+    pub unopened: u64,
+    /// Which page this is, from 0.
+    pub page: u64,
+    /// How many there are.
+    pub pages: u64,
+}
+
+/// Columns of a report version, with the person it is about.
+macro_rules! report_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.*, p.name AS file_name, p.context AS context,
+                EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.study = r.study
+                    AND n.version > r.version) AS superseded
+             FROM report r LEFT JOIN person p ON p.study = r.study ",
+            $rest
+        )
+    };
+}
+
+impl Spool {
+    /// Records a verified report version. `Ok(false)` when this version is here with other content: then nothing is
+    /// recorded.
+    pub(crate) async fn store_report(
+        &self,
+        head: &LetterHead,
+        report: &ReportInsert,
+        now: UtcMs,
+    ) -> Result<bool, SpoolError> {
+        let mut tx = self.begin_letter(head, None, now).await?;
+        let other: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT package FROM report WHERE report_id = ? AND version = ?")
+                .bind(report.report_id.as_str())
+                .bind(report.version)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(db("look a report version up"))?;
+        if other.as_deref().is_some_and(|hash| hash != head.hash.0) {
+            return Ok(false);
+        }
+        if other.is_none() {
+            sqlx::query(
+                "INSERT INTO report (letter, report_id, version, kind, study, package, author, reviewer, signed_at,
+                    reviewed_at, demo, verified_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )
+            .bind(head.id.as_str())
+            .bind(report.report_id.as_str())
+            .bind(report.version)
+            .bind(report.kind.number())
+            .bind(head.study.as_str())
+            .bind(head.hash.0.as_slice())
+            .bind(&report.author)
+            .bind(&report.reviewer)
+            .bind(report.signed_at.0)
+            .bind(report.reviewed_at.map(|t| t.0))
+            .bind(report.demo)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(db("insert a report version"))?;
+        }
+        self.commit(tx).await?;
+        Ok(true)
+    }
+
+    /// Report versions of one study, newest first.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database.
+    pub async fn reports_of(&self, study: &StudyUid) -> Result<Vec<ReportRow>, SpoolError> {
+        let rows = sqlx::query(report_rows!(
+            "WHERE r.study = ? ORDER BY r.verified_at DESC, r.version DESC LIMIT ?"
+        ))
+        .bind(study.as_str())
+        .bind(MAX_VERSIONS)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list a study's reports"))?;
+        Ok(self.readable(rows.iter().map(report_of)))
+    }
+
+    /// A page of report versions, from 0.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database.
+    pub async fn reports(&self, page: u64) -> Result<ReportPage, SpoolError> {
+        let count = sqlx::query_as::<_, (i64, i64)>(
+            "SELECT COUNT(*), COALESCE(SUM(r.opened_at IS NULL AND NOT EXISTS (SELECT 1 FROM report n
+                WHERE n.report_id = r.report_id AND n.study = r.study AND n.version > r.version)), 0) FROM report r",
+        );
+        let (total, unopened) = count.fetch_one(&self.0.reader).await.map_err(db("count reports"))?;
+        let slice = Slice::of(page, total, unopened);
+        let rows = sqlx::query(report_rows!(
+            "ORDER BY (r.opened_at IS NULL AND NOT superseded) DESC, r.verified_at DESC, r.version DESC, r.letter
+             LIMIT ? OFFSET ?"
+        ))
+        .bind(slice.limit)
+        .bind(slice.offset)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list reports"))?;
+        Ok(ReportPage {
+            reports: self.readable(rows.iter().map(report_of)),
+            total: total.unsigned_abs(),
+            unopened: unopened.unsigned_abs(),
+            page,
+            pages: slice.pages,
+        })
+    }
+
+    /// The report version that this letter brought; by the report's own id, its newest version.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database, also when its row is damaged.
+    pub async fn report(&self, id: &str) -> Result<Option<ReportRow>, SpoolError> {
+        let row = sqlx::query(report_rows!(
+            "WHERE r.letter = ?1 OR r.report_id = ?1 ORDER BY r.version DESC, r.verified_at DESC LIMIT 1"
+        ))
+        .bind(id)
+        .fetch_optional(&self.0.reader)
+        .await
+        .map_err(db("look a report up"))?;
+        row.as_ref().map(report_of).transpose()
+    }
+
+    /// A person has opened a report version: row and note in one transaction.
+    pub(crate) async fn record_opened(
+        &self,
+        letter: &LetterId,
+        person: &str,
+        note: &Note,
+        now: UtcMs,
+    ) -> Result<(), SpoolError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE report SET opened_at = COALESCE(opened_at, ?), opened_by = COALESCE(opened_by, ?), fault = NULL WHERE letter = ?")
+            .bind(now.0)
+            .bind(person)
+            .bind(letter.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(db("record that a report was opened"))?;
+        notes::insert(&mut tx, note).await?;
+        self.commit(tx).await
+    }
+
+    /// A check from disk found the report damaged.
+    pub(crate) async fn record_fault(&self, letter: &LetterId, fault: &str) -> Result<(), SpoolError> {
+        sqlx::query("UPDATE report SET fault = ? WHERE letter = ?")
+            .bind(fault)
+            .bind(letter.as_str())
+            .execute(&self.0.writer)
+            .await
+            .map_err(db("record a damaged report"))?;
+        self.touch();
+        Ok(())
+    }
+}
+
+fn report_of(row: &SqliteRow) -> Result<ReportRow, SpoolError> {
+    let cells = Cells::of(row, "report", "letter");
+    Ok(ReportRow {
+        letter: cells.read("letter", |id: String| LetterId::parse(&id).ok())?,
+        report_id: cells.read("report_id", |id: String| ReportId::parse(&id).ok())?,
+        version: cells.get("version")?,
+        kind: cells.read("kind", ReportKind::from_number)?,
+        study: cells.study("study")?,
+        patient_name: view::patient_name(&cells),
+        package: cells.hash("package")?,
+        author: cells.get("author")?,
+        reviewer: cells.get("reviewer")?,
+        signed_at: cells.time("signed_at")?,
+        reviewed_at: cells.maybe_time("reviewed_at")?,
+        demo: cells.flag("demo")?,
+        received_at: cells.time("verified_at")?,
+        opened_at: cells.maybe_time("opened_at")?,
+        opened_by: cells.get("opened_by")?,
+        fault: cells.get("fault")?,
+        superseded: cells.flag("superseded")?,
+    })
+}
