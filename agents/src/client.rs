@@ -43,7 +43,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The agent refused.
-    #[error("{zh}（{code}: {field}: {reason}）")]
+    #[error("{zh}（{code}: {reason}）")]
     Refused {
         /// Name in the list of codes.
         code: String,

@@ -32,7 +32,7 @@ pub enum Level {
 /// One thing looked at.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
-    /// `disk`, `certificate`, `link`, `clock`, `dicom`, `folder`, `spool`, `database`, `refused`, `report`, `staff`.
+    /// `agent`, `disk`, `certificate`, `link`, `clock`, `dicom`, `folder`, `spool`, `database`, `refused`, `report`, `staff`.
     pub check: String,
     /// How bad.
     pub level: Level,
@@ -45,6 +45,19 @@ pub struct Finding {
 impl Finding {
     fn new(check: &str, level: Level, zh: impl Into<String>, en: impl Into<String>) -> Self {
         Self { check: check.to_owned(), level, zh: zh.into(), en: en.into() }
+    }
+}
+
+impl Finding {
+    /// Said by the command when no agent answers it.
+    #[must_use]
+    pub fn not_running() -> Self {
+        Self::new(
+            "agent",
+            Level::Bad,
+            "代理程序未运行：请启动 relay-agent run",
+            "the agent does not run: start relay-agent run",
+        )
     }
 }
 
@@ -147,7 +160,7 @@ impl Doctor {
                 format!("connected to {gateway}, round trip {} ms", rtt_us / 1000),
             ),
             LinkState::Down { since, reason, refusal } => {
-                let zh = refusal.as_ref().map_or(reason.as_str(), |r| r.code.zh());
+                let zh = refusal.as_ref().map_or(crate::page::NO_ANSWER_ZH, |r| r.code.zh());
                 let all = self.gateways.join(", ");
                 Finding::new(
                     "link",

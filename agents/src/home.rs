@@ -18,6 +18,9 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Random bytes of the local keys.
 const KEY_BYTES: usize = 24;
 
+/// Longest telephone number that is shown: two numbers and a word.
+const MAX_PHONE_CHARS: usize = 64;
+
 /// The agent's directory.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);
@@ -92,6 +95,26 @@ impl Home {
         self.run().join("endpoint.json")
     }
 
+    /// The duty telephone as the county said it last: it is wanted most when the county cannot be asked.
+    #[must_use]
+    pub fn told_phone(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.phone_file()).ok()?;
+        let phone = text.trim();
+        (!phone.is_empty() && phone.chars().count() <= MAX_PHONE_CHARS).then(|| phone.to_owned())
+    }
+
+    /// Remembers the duty telephone.
+    ///
+    /// # Errors
+    /// Of the operating system, naming the path.
+    pub fn remember_phone(&self, phone: &str) -> io::Result<()> {
+        self.write(&self.phone_file(), phone.as_bytes())
+    }
+
+    fn phone_file(&self) -> PathBuf {
+        self.run().join("duty-phone.txt")
+    }
+
     /// Writes a file of the home, durable, 0600.
     ///
     /// # Errors
@@ -150,4 +173,19 @@ impl Home {
 
 fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_duty_telephone_is_known_after_a_restart_without_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        home.create().unwrap();
+        assert_eq!(home.told_phone(), None);
+        home.remember_phone("0351-1234567").unwrap();
+        assert_eq!(Home::at(dir.path()).told_phone().as_deref(), Some("0351-1234567"));
+    }
 }

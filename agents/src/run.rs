@@ -53,6 +53,8 @@ pub async fn open_spool(
 /// The agent, bound and ready.
 #[derive(Debug)]
 pub struct Agent {
+    home: Home,
+    told_phone: watch::Sender<Option<String>>,
     spool: Spool,
     inbox: Arc<Inbox>,
     device: Arc<Device>,
@@ -94,6 +96,7 @@ impl Agent {
         let down =
             LinkState::Down { since: clock.now(), reason: "not connected yet".to_owned(), refusal: None };
         let link = watch::Sender::new(down);
+        let told_phone = watch::Sender::new(home.told_phone());
         let page_at = page.local_addr()?;
         let dicom_at = dicom.as_ref().map(DimseListener::local_addr).transpose()?;
         let local_key = home.local_key("local", &mut rng)?;
@@ -111,6 +114,7 @@ impl Agent {
             inbox: Arc::clone(&inbox),
             link: link.subscribe(),
             duty_phone: config.county.duty_phone.clone(),
+            told_phone: told_phone.subscribe(),
             doctor: Doctor {
                 device: Arc::clone(&device),
                 dicom: dicom_at,
@@ -121,7 +125,22 @@ impl Agent {
             page_key,
             uploads: crate::page::Uploads::default(),
         });
-        Ok(Self { spool, inbox, device, config, clock, rng, dicom, watchers, page, link, app, endpoint })
+        Ok(Self {
+            home,
+            told_phone,
+            spool,
+            inbox,
+            device,
+            config,
+            clock,
+            rng,
+            dicom,
+            watchers,
+            page,
+            link,
+            app,
+            endpoint,
+        })
     }
 
     /// Where it listens.
@@ -159,6 +178,7 @@ impl Agent {
             software: concat!("relay-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             transport: TransportSettings::default(),
         };
+        tasks.spawn(remember_phone(self.home, self.link.subscribe(), self.told_phone, stop.clone()));
         let (outbox, rng) = (Arc::new(self.spool.clone()), Box::new(self.rng));
         let carrying = courier::run(courier, outbox, self.inbox, self.clock, rng, self.link, stop.clone());
         tasks.spawn(async move {
@@ -178,6 +198,35 @@ impl Agent {
         self.spool.close().await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Keeps the duty telephone that the county says: it is wanted when the line is down.
+async fn remember_phone(
+    home: Home,
+    mut link: watch::Receiver<LinkState>,
+    told: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let said = match &*link.borrow_and_update() {
+            LinkState::Up { duty_phone, .. } => duty_phone.clone(),
+            LinkState::Down { .. } => None,
+        };
+        let news = said.filter(|phone| told.borrow().as_ref() != Some(phone));
+        if let Some(phone) = news {
+            let (home, text) = (home.clone(), phone.clone());
+            match crate::spool::blocking(move || home.remember_phone(&text)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the duty telephone could not be kept"),
+                Err(_) => return,
+            }
+            told.send_replace(Some(phone));
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = link.changed() => if changed.is_err() { return },
+        }
     }
 }
 

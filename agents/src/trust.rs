@@ -22,7 +22,9 @@ use std::sync::{PoisonError, RwLock};
 #[non_exhaustive]
 pub enum DeviceError {
     /// The agent was never enrolled.
-    #[error("{0} does not exist: this home is not enrolled (relay-agent enrol)")]
+    #[error(
+        "{0} 不存在：本机尚未注册，请先运行 relay-agent enrol，或用 --home 指定正确的目录 / this home is not enrolled: run relay-agent enrol, or name the right --home"
+    )]
     NotEnrolled(String),
     /// Chain or key cannot be read or do not belong together.
     #[error(transparent)]

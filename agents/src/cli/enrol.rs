@@ -50,17 +50,19 @@ struct Url {
 fn parse_url(text: &str) -> anyhow::Result<Url> {
     let rest = text
         .strip_prefix("https://")
-        .with_context(|| format!("--gateway-url {text:?} does not begin with https://"))?;
+        .with_context(|| format!("--gateway-url {text:?}：须以 https:// 开头，例如 https://relay.county.example:8443 / does not begin with https://"))?;
     let authority = rest.split('/').next().unwrap_or(rest);
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => {
-            (host, port.parse().with_context(|| format!("--gateway-url: port {port:?}"))?)
-        }
+        Some((host, port)) if !port.contains(']') => (
+            host,
+            port.parse()
+                .with_context(|| format!("--gateway-url：端口 {port:?} 不是1至65535的数字 / not a port"))?,
+        ),
         _ => (authority, HTTPS_PORT),
     };
     let host = host.trim_matches(['[', ']']).to_owned();
     if host.is_empty() {
-        bail!("--gateway-url {text:?} names no host");
+        bail!("--gateway-url {text:?}：缺少主机名 / names no host");
     }
     Ok(Url { host, port })
 }
@@ -69,7 +71,12 @@ impl Enrol {
     pub(super) async fn carry_out(self, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
         let url = parse_url(&self.gateway_url)?;
         let code = if self.code == "-" { super::pin(None)? } else { self.code.clone() };
-        let invitation = Invitation::parse(&code).map_err(|e| anyhow::anyhow!("{}（{e}）", e.zh()))?;
+        let invitation = Invitation::parse(&code).map_err(|e| {
+            anyhow::anyhow!(
+                "--code：{}（{e}）。请向县级核对完整的注册码 / ask the county for the whole code",
+                e.zh()
+            )
+        })?;
         let clinic = invitation.code.clinic().clone();
         let home = self.at.home();
         home.create()?;
@@ -80,7 +87,7 @@ impl Enrol {
         let tls = relay_certs::trust::enrolment_client_config(invitation.ca_fingerprint, &[b"http/1.1"])?;
         let reply = tokio::time::timeout(DEADLINE, post(&url, tls, body))
             .await
-            .context("the county did not answer in time")??;
+            .context("县级在30秒内没有应答，请检查网络和 --gateway-url 后重试；注册码仍然有效 / the county did not answer in time: try again, the code is still good")??;
         let identity = request.accept(&reply, &invitation, clock.now()).map_err(|error| match error {
             relay_certs::enrol::EnrolReplyError::Refused { code, zh, en } => {
                 anyhow::anyhow!("{code}: {zh}（{en}）")

@@ -82,8 +82,14 @@ fn pin(file: Option<&std::path::Path>) -> anyhow::Result<String> {
     let mut text = String::new();
     match file {
         Some(path) => {
-            let file = std::fs::File::open(path).with_context(|| path.display().to_string())?;
-            file.take(MAX_PIN_BYTES).read_to_string(&mut text).with_context(|| path.display().to_string())?;
+            let wrong = || {
+                let path = path.display();
+                format!(
+                    "--pin-file {path}：无法读取，请检查路径；不给出此项则从标准输入读取 / cannot be read"
+                )
+            };
+            let file = std::fs::File::open(path).with_context(wrong)?;
+            file.take(MAX_PIN_BYTES).read_to_string(&mut text).with_context(wrong)?;
         }
         None => {
             eprint_line("PIN：从标准输入读取 / PIN is read from standard input");
@@ -123,6 +129,11 @@ enum Command {
     /// Retake requests.
     #[command(subcommand)]
     Retake(people::Retake),
+}
+
+/// Code, field and reason in one text; a field that is empty leaves no gap.
+fn refusal_words(code: &str, field: &str, reason: &str) -> String {
+    [code, field, reason].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 /// Writes a line to standard output.

@@ -163,6 +163,9 @@ impl Critical {
                     out_line(&serde_json::to_string(&rows)?)?;
                 } else {
                     rows.iter().try_for_each(|row| out_line(&critical_line(row)))?;
+                    if rows.is_empty() {
+                        out_line("没有危急值通知 / no critical notice")?;
+                    }
                 }
             }
             Self::Ack { at, id, who, read_back } => {

@@ -1,6 +1,6 @@
 //! `send` and `mark`.
 
-use super::{At, awake, eprint_line, files, out_line, parse_class};
+use super::{At, awake, eprint_line, files, out_line, parse_class, refusal_words};
 use crate::client::{Client, ClientError};
 use crate::page::LinkView;
 use crate::spool::{Admitted, Mark, Marked, Origin, Spool, StudyView};
@@ -192,7 +192,8 @@ impl Outcome {
     fn refuse(&mut self, progress: &ProgressBar, file: &Path, refusal: [&str; 4]) {
         let [code, field, reason, zh] = refusal;
         let file = file.display().to_string();
-        progress.suspend(|| eprint_line(&format!("{file}: {code}: {field}: {reason}（{zh}）")));
+        let why = refusal_words(code, field, reason);
+        progress.suspend(|| eprint_line(&format!("{file}：未接收：{zh}（{why}）")));
         self.refused.push(json!({ "file": file, "code": code, "field": field, "reason": reason }));
     }
 }

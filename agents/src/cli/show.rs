@@ -1,6 +1,6 @@
 //! `status`, `reports`, `rejects`, `doctor`.
 
-use super::{Asleep, At, awake, eprint_line, out_line};
+use super::{Asleep, At, awake, eprint_line, out_line, refusal_words};
 use crate::courier::ports::LinkState;
 use crate::health::{Doctor, Finding, Level};
 use crate::page::Overview;
@@ -87,11 +87,8 @@ impl Show {
             }
         };
         let line = |r: &RejectView| {
-            let at = local(r.at);
-            format!(
-                "{at}  {}  {}（{}: {}: {}）  来源 {}",
-                r.file, r.code_zh, r.code, r.field, r.reason, r.source
-            )
+            let why = refusal_words(&r.code, &r.field, &r.reason);
+            format!("{}  {}（来自 {}）  {}（{why}）", local(r.at), r.file, r.source, r.code_zh)
         };
         self.print(&rejects, || {
             or_none(rejects.iter().map(line).collect(), "没有未接收的文件 / no file was refused")
@@ -111,10 +108,12 @@ impl Show {
                     folders: config.folder.iter().map(|f| self.at.home().path().join(&f.path)).collect(),
                     gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
                 };
-                let reason =
-                    "代理程序未运行，请启动 relay-agent run / the agent does not run: start relay-agent run";
-                let link = LinkState::Down { since, reason: reason.to_owned(), refusal: None };
-                let findings = doctor.examine(&spool, &link).await;
+                let reason = "the agent does not run".to_owned();
+                let link = LinkState::Down { since, reason, refusal: None };
+                let mut findings = doctor.examine(&spool, &link).await;
+                // Without the agent there is no line to judge.
+                findings.retain(|f| !matches!(f.check.as_str(), "link" | "dicom"));
+                findings.insert(0, Finding::not_running());
                 spool.close().await;
                 findings
             }

@@ -44,7 +44,7 @@ impl From<PinError> for Problem {
             PinError::Wrong => Code::Unauthenticated,
             PinError::Locked(_) => Code::AccountLocked,
             PinError::Busy => Code::Busy,
-            PinError::Form(_) => Code::FieldInvalid,
+            PinError::Form { .. } => Code::FieldInvalid,
             PinError::Spool(error) => return error.into(),
         };
         Self { refusal: Refusal::new(code, "pin", error.to_string()), zh }

@@ -125,7 +125,7 @@ impl Page {
         );
         match state {
             LinkState::Up { rtt_us, clock_offset_ms, wire_bytes_sent, .. } => {
-                let rtt = Seconds(i64::try_from(rtt_us / 1_000).unwrap_or(i64::MAX));
+                let rtt = format!("{}.{:06}", rtt_us / 1_000_000, rtt_us % 1_000_000);
                 text.gauge("link_rtt_seconds", "Round trip to the gateway.", rtt);
                 text.gauge(
                     "clock_offset_seconds",

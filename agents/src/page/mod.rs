@@ -7,6 +7,7 @@ mod metrics;
 mod overview;
 mod upload;
 
+pub(crate) use overview::NO_ANSWER_ZH;
 pub use overview::{Alarm, LinkView, Overview};
 pub use upload::Uploads;
 
@@ -38,6 +39,8 @@ pub struct Page {
     pub link: watch::Receiver<LinkState>,
     /// Duty telephone by configuration.
     pub duty_phone: Option<String>,
+    /// Duty telephone as the county said it last, also before a restart.
+    pub told_phone: watch::Receiver<Option<String>>,
     /// Facts for `doctor`.
     pub doctor: Doctor,
     /// Key of the commands: everything.

@@ -8,6 +8,8 @@ use relay_core::ids::{ClinicId, StudyUid};
 
 /// An emergency that is not safe at the county after this long is called in by telephone.
 const CALL_AFTER_MS: i64 = 2 * MINUTE_MS;
+/// Why the line is down when the county has not said why.
+pub(crate) const NO_ANSWER_ZH: &str = "县级网关没有应答";
 /// A film that must still find room, or people are told beforehand.
 const FILM_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -28,7 +30,7 @@ pub struct LinkView {
     pub heard_at: Option<UtcMs>,
     /// Why it is down, English.
     pub reason: Option<String>,
-    /// Why it is down, Chinese, when the county gave a code.
+    /// Why it is down, Chinese: the county's own code, else that nobody answers.
     pub reason_zh: Option<String>,
     /// Wire bytes sent since start.
     pub wire_bytes_sent: u64,
@@ -111,7 +113,7 @@ impl LinkView {
                 clock_offset_ms: None,
                 heard_at: None,
                 reason: Some(refusal.as_ref().map_or_else(|| reason.clone(), |r| format!("{r}"))),
-                reason_zh: refusal.as_ref().map(|r| r.code.zh().to_owned()),
+                reason_zh: Some(refusal.as_ref().map_or(NO_ANSWER_ZH, |r| r.code.zh()).to_owned()),
                 wire_bytes_sent: 0,
             },
             LinkState::Up { since, gateway, rtt_us, clock_offset_ms, heard_at, wire_bytes_sent, .. } => {
@@ -138,15 +140,8 @@ impl Page {
     /// [`SpoolError`] of the database.
     pub async fn overview(&self) -> Result<Overview, SpoolError> {
         let spool = self.spool();
-        let (link, told) = {
-            let state = self.link.borrow();
-            let told = match &*state {
-                LinkState::Up { duty_phone, .. } => duty_phone.clone(),
-                LinkState::Down { .. } => None,
-            };
-            (LinkView::of(&state), told)
-        };
-        let duty_phone = told.or_else(|| self.duty_phone.clone());
+        let link = LinkView::of(&self.link.borrow());
+        let duty_phone = self.told_phone.borrow().clone().or_else(|| self.duty_phone.clone());
         let now = spool.now();
         let (studies, reports) = (spool.studies(0).await?, spool.reports(0).await?);
         let urgent = spool.urgent_open().await?;

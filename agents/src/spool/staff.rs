@@ -69,8 +69,13 @@ pub enum PinError {
     #[error("too many PINs are being tried at once: try again")]
     Busy,
     /// The name or the PIN has a form that is not taken.
-    #[error("{0}")]
-    Form(String),
+    #[error("{en}")]
+    Form {
+        /// What is taken, in Chinese.
+        zh: String,
+        /// What is taken, in English.
+        en: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -86,7 +91,7 @@ impl PinError {
                 "PIN连续错误5次，已锁定5分钟，请稍后再试；忘记PIN请联系管理员在本机重新登记".to_owned()
             }
             Self::Busy => "同时验证PIN的人过多，请稍后再试".to_owned(),
-            Self::Form(reason) => format!("格式不正确：{reason}"),
+            Self::Form { zh, .. } => zh.clone(),
             Self::Spool(error) if error.is_full() => "本机磁盘已满，请联系管理员清理后再试".to_owned(),
             Self::Spool(_) => "本机存储故障，请联系管理员（relay-agent doctor）".to_owned(),
         }
@@ -101,19 +106,25 @@ impl Spool {
     pub async fn add_staff(&self, name: &str, pin: &str, salt: [u8; 16]) -> Result<(), PinError> {
         let chars = name.chars().count();
         if chars == 0 || chars > MAX_NAME_CHARS || name.trim() != name || name.chars().any(char::is_control) {
-            return Err(PinError::Form(format!(
-                "a name has 1 to {MAX_NAME_CHARS} characters and no outer spaces"
-            )));
+            return Err(PinError::Form {
+                zh: format!("姓名须为1至{MAX_NAME_CHARS}个字，首尾不能有空格"),
+                en: format!("a name has 1 to {MAX_NAME_CHARS} characters and no outer spaces"),
+            });
         }
         if !(MIN_PIN_CHARS..=MAX_PIN_CHARS).contains(&pin.chars().count()) {
-            return Err(PinError::Form(format!("a PIN has {MIN_PIN_CHARS} to {MAX_PIN_CHARS} characters")));
+            return Err(PinError::Form {
+                zh: format!("PIN码须为{MIN_PIN_CHARS}至{MAX_PIN_CHARS}位"),
+                en: format!("a PIN has {MIN_PIN_CHARS} to {MAX_PIN_CHARS} characters"),
+            });
         }
         let pin = pin.to_owned();
         let _turn = self.0.pins.turn().await?;
         let hash = blocking(move || {
             argon2::Argon2::default().hash_password_with_salt(pin.as_bytes(), &salt).map(|h| h.to_string())
         });
-        let hash = hash.await?.map_err(|e| PinError::Form(e.to_string()))?;
+        let hash = hash
+            .await?
+            .map_err(|e| PinError::Form { zh: format!("PIN码无法使用：{e}"), en: e.to_string() })?;
         sqlx::query(
             "INSERT INTO staff (name, pin_hash, added_at) VALUES (?, ?, ?)
              ON CONFLICT (name) DO UPDATE SET pin_hash = excluded.pin_hash, failures = 0, locked_until = NULL",

@@ -326,7 +326,7 @@ async fn more_tries_than_the_memory_allows_are_turned_away_uncounted() {
 async fn a_pin_is_checked_and_five_wrong_ones_lock() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    assert!(matches!(spool.add_staff("李医生", "123", [1; 16]).await, Err(PinError::Form(_))));
+    assert!(matches!(spool.add_staff("李医生", "123", [1; 16]).await, Err(PinError::Form { .. })));
     spool.add_staff("李医生", "246810", [1; 16]).await.unwrap();
     spool.check_pin("李医生", "246810").await.unwrap();
     assert!(matches!(spool.check_pin("王医生", "246810").await, Err(PinError::Wrong)));

@@ -46,7 +46,7 @@ function stateCell(s) {
   if (s.state === 'being_read' || s.state === 'safe_at_county') {
     if (s.county_state && s.county_state !== 'claimed') text += ' · ' + (COUNTY[s.county_state] || s.county_state);
     if (s.reader) text += ' · ' + s.reader;
-    if (s.due_at) text += ' · 预计 ' + time(s.due_at);
+    if (s.due_at) text += ' · 报告预计 ' + time(s.due_at);
   }
   cell.append(el('span', text, ['refused', 'partly_refused'].includes(s.state) ? 'bad' : good ? 'good' : 'wait'));
   if (s.waiting > 0) {
