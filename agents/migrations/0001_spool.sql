@@ -131,6 +131,18 @@ CREATE TABLE report (
 ) STRICT;
 CREATE INDEX report_study ON report(study);
 
+-- 作废: every version of the report up to and with this one, whether it is here or still comes.
+CREATE TABLE report_void (
+    report_id           TEXT NOT NULL,
+    through_version     INTEGER NOT NULL,
+    study               TEXT NOT NULL,
+    letter              TEXT NOT NULL REFERENCES letter(id),
+    reason              TEXT NOT NULL,
+    by_name             TEXT NOT NULL,
+    at                  INTEGER NOT NULL,
+    PRIMARY KEY (report_id, through_version)
+) STRICT;
+
 CREATE TABLE critical (
     letter              TEXT PRIMARY KEY REFERENCES letter(id),
     study               TEXT NOT NULL,

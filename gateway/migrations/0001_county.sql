@@ -213,10 +213,6 @@ CREATE TABLE work_item (
   author          TEXT,
   -- 1 while the newest version lacks the second signature that policy asks for
   awaits_audit    INTEGER NOT NULL DEFAULT 0,
-  -- late_objects 待补充, identity_corrected 待更正
-  attention       TEXT,
-  attention_owner TEXT,
-  attention_at    INTEGER,
   -- cache of what the events say, for lists and figures; never the source of a deadline
   created_at      INTEGER NOT NULL,
   accepted_at     INTEGER,
@@ -237,16 +233,32 @@ CREATE TABLE work_item (
 CREATE INDEX work_item_state ON work_item (state);
 CREATE INDEX work_item_lease ON work_item (lease_expires_at) WHERE lease_holder IS NOT NULL;
 
--- Personal data: the words of drafts, signed versions, critical notices, actions, retake requests.
+-- What a signed study still asks of somebody, one row for each reason. Settled only by what answers it: a version that an
+-- author signs over the study's revision of that moment.
+CREATE TABLE attention (
+  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  work_item  INTEGER NOT NULL REFERENCES work_item (id),
+  -- late_objects 待补充, identity_corrected 待更正
+  reason     TEXT NOT NULL,
+  owner      TEXT,
+  at         INTEGER NOT NULL,
+  settled_at INTEGER,
+  -- report/version
+  settled_by TEXT
+) STRICT;
+CREATE UNIQUE INDEX attention_open ON attention (work_item, reason) WHERE settled_at IS NULL;
+
+-- Personal data: the words of drafts, signed versions, critical notices, actions, retake requests, withdrawals.
 CREATE TABLE report_text (
   id         INTEGER PRIMARY KEY AUTOINCREMENT,
   study_id   INTEGER NOT NULL REFERENCES study (id),
-  -- draft, version, critical, read_back, action, retake
+  -- draft, version, critical, read_back, action, retake, void
   purpose    TEXT NOT NULL,
   -- JSON; DraftText for draft and version, {"text":…} and the like for the others
   body       TEXT NOT NULL,
   at         INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX report_text_draft ON report_text (study_id) WHERE purpose = 'draft';
 
 CREATE TABLE draft (
   work_item INTEGER PRIMARY KEY REFERENCES work_item (id),
@@ -286,6 +298,8 @@ CREATE TABLE report_version (
   required_signatures INTEGER NOT NULL,
   demo_signature INTEGER NOT NULL,
   reason         TEXT,
+  -- what it is, or becomes under the second signature: final, addendum, correction
+  becomes        TEXT NOT NULL,
   letter         TEXT REFERENCES letter (id),
   -- queued, sent, received, opened
   delivery       TEXT NOT NULL,
@@ -296,6 +310,19 @@ CREATE TABLE report_version (
   PRIMARY KEY (report, version)
 ) STRICT;
 CREATE INDEX report_version_letter ON report_version (letter);
+CREATE INDEX report_version_text ON report_version (text_id);
+
+-- 作废: versions that may not be used any more, up to and with this one; newer ones stand.
+CREATE TABLE report_void (
+  report          TEXT NOT NULL REFERENCES report (id),
+  through_version INTEGER NOT NULL,
+  text_id         INTEGER NOT NULL REFERENCES report_text (id),
+  by_person       TEXT NOT NULL,
+  by_name         TEXT NOT NULL,
+  at              INTEGER NOT NULL,
+  letter          TEXT NOT NULL REFERENCES letter (id),
+  PRIMARY KEY (report, through_version)
+) STRICT;
 
 -- The outbox towards the clinics. The body is a blob.
 CREATE TABLE letter (
@@ -306,7 +333,7 @@ CREATE TABLE letter (
   study_id      INTEGER REFERENCES study (id),
   body_hash     BLOB NOT NULL,
   length        INTEGER NOT NULL,
-  -- 0 = critical notice, 1 = report or plan of an urgent class, 2 = report, 3 = retake, 4 = status
+  -- 0 = critical notice, 1 = withdrawal, or report or plan of an urgent class, 2 = report, 3 = retake, 4 = status
   priority      INTEGER NOT NULL,
   written_at    INTEGER NOT NULL,
   attempts      INTEGER NOT NULL DEFAULT 0,
@@ -391,6 +418,9 @@ CREATE TABLE account (
   totp_last_step INTEGER,
   failures       INTEGER NOT NULL DEFAULT 0,
   locked_until   INTEGER,
+  -- signing PIN: tries since the last right one, counted before they are made
+  pin_failures   INTEGER NOT NULL DEFAULT 0,
+  pin_locked_until INTEGER,
   -- PKCS#12 under the home directory, for the demonstration signer
   signer_file    TEXT,
   added_at       INTEGER NOT NULL,

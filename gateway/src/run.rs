@@ -9,7 +9,7 @@ use crate::home::{Addresses, Home};
 use crate::ingest::Ingest;
 use crate::lifecycle::Stages;
 use crate::link::{LinkConfig, LinkListener};
-use crate::reports::{CountyTrust, FileVault, Press, Site};
+use crate::reports::{CountyTrust, FileVault, PinGate, Press, Site};
 use crate::returns::Returns;
 use crate::store::Store;
 use crate::telemetry;
@@ -56,7 +56,7 @@ async fn assemble(
             phone: config.site.duty_phone.clone(),
         },
         fonts: Arc::new(fonts),
-        vault: Arc::new(FileVault::new(home.signers())),
+        signers: PinGate::new(Arc::new(FileVault::new(home.signers()))),
         policy: Arc::clone(&policy),
         trust: CountyTrust::new(authority.ca_certificate().clone(), home.ca().join(CRL_FILE)),
     };

@@ -29,6 +29,8 @@ pub struct Trust {
     list: RevocationWatch,
     revoked: watch::Sender<Revoked>,
     web: watch::Sender<Arc<ServerConfig>>,
+    /// The link's configuration in force is older than list or certificate.
+    outdated: bool,
 }
 
 fn web_config(identity: &TlsIdentity) -> anyhow::Result<Arc<ServerConfig>> {
@@ -50,7 +52,7 @@ impl Trust {
         // What is on the list now is refused by TLS; only what comes later can be on a live connection.
         let (revoked, _) = watch::channel(Revoked::default());
         let (web, _) = watch::channel(web_config(&identity)?);
-        Ok(Self { home: home.clone(), authority, identity, list, revoked, web })
+        Ok(Self { home: home.clone(), authority, identity, list, revoked, web, outdated: false })
     }
 
     /// The link's TLS configuration as of now.
@@ -97,36 +99,120 @@ impl Trust {
                     Err(error) => tracing::error!(%error, "renewing the revocation list"),
                 }
             }
-            match self.step(&link) {
+            match self.step(&mut |config| Ok(link.set_tls(config)?)) {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::error!(error = format!("{error:#}"), "the trust in force stays as it was");
+                    tracing::error!(error = format!("{error:#}"), "the trust in force is not the newest; tried again");
                 }
                 Err(_) => {}
             }
         }
     }
 
-    /// One look. Small files; runs on the async thread.
-    fn step(&mut self, link: &LinkHandle) -> anyhow::Result<()> {
-        let newly = self.list.poll().context("the revocation list")?;
+    /// One look. Small files; runs on the async thread. What was revoked is told before anything else is tried, and a
+    /// configuration that could not be set is set at the next look: one unreadable file shields no revoked key.
+    fn step(
+        &mut self,
+        set_tls: &mut dyn FnMut(&Arc<ServerConfig>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let followed = self.follow_list();
+        let renewed = self.follow_certificate();
+        let set = if self.outdated {
+            self.link_config().and_then(|config| set_tls(&config)).context("the link's TLS configuration")
+        } else {
+            Ok(())
+        };
+        self.outdated &= set.is_err();
+        followed.and(renewed).and(set)
+    }
+
+    fn follow_list(&mut self) -> anyhow::Result<()> {
+        let Some(serials) = self.list.poll().context("the revocation list")? else { return Ok(()) };
+        tracing::warn!(count = serials.len(), number = self.list.list().number(), "new revocation list");
+        self.outdated = true;
+        let all: BTreeSet<_> = self.revoked.borrow().iter().cloned().chain(serials).collect();
+        self.revoked.send_replace(Arc::new(all));
+        Ok(())
+    }
+
+    /// A pair in the middle of its renewal does not match: the old one stays until the new one is whole.
+    fn follow_certificate(&mut self) -> anyhow::Result<()> {
         let fresh = TlsIdentity::load(&self.home.server_chain(), &self.home.server_key())
             .context("the gateway's certificate")?;
-        let renewed = fresh.chain != self.identity.chain;
-        if renewed {
-            self.identity = fresh;
-            self.web.send_replace(web_config(&self.identity)?);
-            tracing::info!("the gateway's certificate was renewed");
+        if fresh.chain == self.identity.chain {
+            return Ok(());
         }
-        if newly.is_some() || renewed {
-            link.set_tls(&self.link_config()?)?;
-        }
-        if let Some(serials) = newly {
-            tracing::warn!(count = serials.len(), number = self.list.list().number(), "new revocation list");
-            let all: BTreeSet<_> = self.revoked.borrow().iter().cloned().chain(serials).collect();
-            self.revoked.send_replace(Arc::new(all));
-        }
+        let web = web_config(&fresh).context("the gateway's certificate")?;
+        self.identity = fresh;
+        self.outdated = true;
+        self.web.send_replace(web);
+        tracing::info!("the gateway's certificate was renewed");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operate::init;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+    use relay_certs::authority::{RevocationReason, RevokeTarget, Validity};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    const NOW: UtcMs = UtcMs(1_793_667_600_000);
+
+    async fn county(dir: &std::path::Path) -> (Home, Trust) {
+        let home = Home(dir.join("home"));
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let new = init::NewCounty {
+            id: "county".into(),
+            county: "示范县".into(),
+            hospital: "示范县人民医院".into(),
+            names: vec!["localhost".into()],
+            link: any,
+            web: any,
+            metrics: any,
+        };
+        init::init(&home, &new, NOW, &mut StdRng::seed_from_u64(1)).await.unwrap();
+        let authority = Arc::new(Authority::open(&home.ca()).unwrap());
+        let trust = Trust::open(&home, authority).unwrap();
+        (home, trust)
+    }
+
+    fn revoke_a_certificate(trust: &Trust) {
+        let mut rng = StdRng::seed_from_u64(2);
+        let names = ["localhost".to_owned()];
+        let issued = trust.authority.issue_server(&names, Validity::days(NOW, 30), NOW, &mut rng).unwrap();
+        let target = RevokeTarget::Serial(issued.certificate.serial);
+        trust.authority.revoke(&target, RevocationReason::KeyCompromise, NOW).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_revocation_cuts_live_connections_although_the_gateways_key_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, mut trust) = county(dir.path()).await;
+        let mut set = 0;
+        trust.step(&mut |_| Ok(set += 1)).unwrap();
+        revoke_a_certificate(&trust);
+        let lax = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(home.server_key(), lax).unwrap();
+        trust.step(&mut |_| Ok(set += 1)).unwrap_err();
+        assert_eq!((trust.revoked().borrow().len(), set), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_could_not_be_set_is_set_at_the_next_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_home, mut trust) = county(dir.path()).await;
+        revoke_a_certificate(&trust);
+        trust.step(&mut |_| anyhow::bail!("no room")).unwrap_err();
+        assert_eq!(trust.revoked().borrow().len(), 1);
+        let mut set = 0;
+        for _ in 0..2 {
+            trust.step(&mut |_| Ok(set += 1)).unwrap();
+        }
+        assert_eq!(set, 1);
     }
 }

@@ -179,8 +179,8 @@ pub struct WorkRow {
     pub delivery: Option<String>,
     /// Author of the last signed version (he cannot audit it).
     pub author: Option<PersonId>,
-    /// True: late objects after signing (待补充) or identity corrected (待更正).
-    pub attention: Option<String>,
+    /// Reasons for which its author is needed again, oldest first: `late_objects` 待补充, `identity_corrected` 待更正.
+    pub attention: Vec<String>,
     /// A critical notice is open.
     pub critical_open: bool,
 }
@@ -207,7 +207,7 @@ pub struct PatientFacts {
 /// Worklist filter. All fields narrow.
 #[derive(Debug, Clone, Default)]
 pub struct WorkFilter {
-    /// State words; empty = open ones (waiting, claimed, drafted, signed).
+    /// State words; empty = open ones (waiting, claimed, drafted, signed) and whatever asks for attention.
     pub states: Vec<String>,
     /// Only this kind.
     pub kind: Option<Kind>,
@@ -325,6 +325,8 @@ pub struct ReportVersion {
     pub received_at: Option<UtcMs>,
     /// When opened by a person, and who.
     pub opened: Option<(UtcMs, String)>,
+    /// 作废: withdrawn when, and by whom in words.
+    pub voided: Option<(UtcMs, String)>,
     /// The words.
     pub text: DraftText,
 }

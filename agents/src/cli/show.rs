@@ -177,9 +177,10 @@ fn study_line(s: &StudyView) -> String {
 }
 
 fn report_line(r: &ReportRow) -> String {
-    let state = match (&r.fault, r.superseded) {
-        (Some(fault), _) => fault.clone(),
-        (None, old) => {
+    let state = match (&r.fault, &r.voided, r.superseded) {
+        (Some(fault), ..) => fault.clone(),
+        (None, Some(void), _) => format!("{} {}", void.zh(), local(void.at)),
+        (None, None, old) => {
             let reviewer = r
                 .reviewer
                 .as_ref()

@@ -196,7 +196,12 @@ impl Inbox {
                 row.opened_at.get_or_insert(now);
                 row.opened_by.get_or_insert_with(|| person.to_owned());
                 row.fault = None;
-                let (sentence_zh, sentence_en) = verified.sentence();
+                let (mut sentence_zh, mut sentence_en) = verified.sentence();
+                if let Some(void) = &row.voided {
+                    // The signature is what it is; that the report is withdrawn stands before it.
+                    sentence_zh = format!("{}。{sentence_zh}", void.zh());
+                    sentence_en = format!("{}; {sentence_en}", void.en());
+                }
                 return Ok(Opened { pdf: verified.pdf().to_vec(), row, sentence_zh, sentence_en });
             }
             Ok(verified) => {

@@ -13,7 +13,7 @@ use relay_certs::signing::VerifiedReport;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{LetterId, ObjectHash};
-use relay_core::letter::{CriticalNotice, LetterHead, LetterKind, RetakeRequest, StudyStatus};
+use relay_core::letter::{CriticalNotice, LetterHead, LetterKind, ReportVoid, RetakeRequest, StudyStatus};
 use relay_core::limits::MAX_LETTER_BYTES;
 use std::sync::{Arc, Mutex};
 
@@ -67,6 +67,7 @@ impl Inbox {
                 Ok(request) => Ok(self.spool.store_retake(head, &request, &body, now).await?),
                 Err(error) => Err(unreadable("retake request", &error)),
             },
+            LetterKind::ReportVoid => self.void(head, &body, now).await?,
             LetterKind::StudyStatus => match serde_json::from_slice::<StudyStatus>(&body) {
                 Ok(status) => Ok(self.spool.store_status(head, &status, now).await?),
                 Err(error) => Err(unreadable("study status", &error)),
@@ -130,6 +131,25 @@ impl Inbox {
             return Ok(Err(Refusal::new(Code::WrongClinic, "clinic", reason)));
         }
         self.spool.store_critical(head, &notice, body, now).await?;
+        Ok(Ok(()))
+    }
+
+    async fn void(
+        &self,
+        head: &LetterHead,
+        body: &[u8],
+        now: UtcMs,
+    ) -> Result<Result<(), Refusal>, SpoolError> {
+        let void: ReportVoid = match serde_json::from_slice(body) {
+            Ok(void) => void,
+            Err(error) => return Ok(Err(unreadable("withdrawal", &error))),
+        };
+        if void.clinic != *self.device.clinic() {
+            let reason = format!("addressed to {}, this is {}", void.clinic, self.device.clinic());
+            return Ok(Err(Refusal::new(Code::WrongClinic, "clinic", reason)));
+        }
+        tracing::warn!(report = %void.report, through = void.through_version, "the county withdrew a report");
+        self.spool.store_void(head, &void, now).await?;
         Ok(Ok(()))
     }
 }

@@ -245,3 +245,33 @@ async fn a_retake_request_is_shown_until_seen() {
     bench.inbox.retake_seen("t-1", "李医生", "246810").await.unwrap();
     assert!(bench.inbox.spool().retakes(false).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_withdrawn_version_is_void_whether_it_came_before_or_after_and_a_newer_one_stands() {
+    let mut bench = bench().await;
+    let (older, newer) = (bench.package("shilipu", false), bench.package("shilipu", true));
+    let first = relay_core::report::ReportPackage::decode(&older).unwrap();
+    let manifest = relay_core::report::SignedManifest::from_canonical(&first.manifest).unwrap();
+    let void = ReportVoid {
+        clinic: ClinicId::parse("shilipu").unwrap(),
+        report: manifest.report_id,
+        through_version: manifest.version,
+        reason: "登记姓名有误".into(),
+        by_name: "赵医生".into(),
+        at: NOW,
+    };
+    let foreign = ReportVoid { clinic: ClinicId::parse("liulin").unwrap(), ..void.clone() };
+    for (id, what, stored) in [("v-0", &foreign, false), ("v-1", &void, true), ("v-1", &void, true)] {
+        let body = serde_json::to_vec(what).unwrap();
+        let fate = bench.inbox.accept(&head(id, LetterKind::ReportVoid, &body), body, NOW).await.unwrap();
+        assert_eq!(matches!(fate, LetterFate::Stored { .. }), stored, "{fate:?}");
+    }
+    bench.deliver("l-1", &older).await;
+    bench.deliver("l-2", &newer).await;
+    let rows = bench.inbox.spool().reports(0).await.unwrap().reports;
+    let voided: Vec<_> = rows.iter().map(|r| (r.version, r.voided.is_some())).collect();
+    assert!(voided.contains(&(1, true)) && voided.contains(&(2, false)), "{voided:?}");
+    let opened = bench.inbox.open_report("l-1", "李医生", "246810").await.unwrap();
+    assert!(opened.sentence_zh.starts_with("作废，请勿使用：登记姓名有误"), "{}", opened.sentence_zh);
+    assert!(opened.sentence_zh.contains("签名有效"), "{}", opened.sentence_zh);
+}

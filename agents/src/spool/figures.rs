@@ -69,7 +69,8 @@ impl Spool {
                     AND refused_code IS NOT NULL AND evicted_at IS NULL) AS refused_bytes,
                 (SELECT COUNT(*) FROM report) AS reports,
                 (SELECT COUNT(*) FROM report r WHERE r.opened_at IS NULL AND NOT EXISTS (SELECT 1 FROM report n
-                    WHERE n.report_id = r.report_id AND n.study = r.study AND n.version > r.version)) AS unopened,
+                    WHERE n.report_id = r.report_id AND n.study = r.study AND n.version > r.version
+                        AND (r.kind = 1 OR n.kind IN (2, 4)))) AS unopened,
                 (SELECT COUNT(*) FROM report WHERE fault IS NOT NULL) AS faulty,
                 (SELECT COUNT(*) FROM letter WHERE refused_code IS NOT NULL) AS letters_refused,
                 (SELECT COUNT(*) FROM critical WHERE read_back_at IS NULL) AS ringing,

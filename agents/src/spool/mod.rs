@@ -24,6 +24,7 @@ mod staff;
 mod study;
 mod urgent;
 mod view;
+mod void;
 
 pub use admit::{Admitted, Origin};
 pub use criticals::CriticalRow;
@@ -40,6 +41,7 @@ pub use staff::{PinError, StaffRow};
 pub use study::{Mark, Marked};
 pub use urgent::UrgentRow;
 pub use view::{StudyPage, StudyView};
+pub use void::Voided;
 
 use crate::config::QuietSeconds;
 use error::db;

@@ -3,6 +3,7 @@
 use super::cells::Cells;
 use super::error::db;
 use super::pages::Slice;
+use super::void::Voided;
 use super::{Spool, SpoolError, notes, view};
 use relay_core::clock::UtcMs;
 use relay_core::ids::{LetterId, ObjectHash, ReportId, StudyUid};
@@ -70,14 +71,18 @@ pub struct ReportRow {
     pub opened_by: Option<String>,
     /// What a later check from disk found wrong.
     pub fault: Option<String>,
-    /// True when a newer version is here: 旧版.
+    /// True when a newer version takes its place: 旧版. An addendum takes no place, a preliminary version only that of one.
     pub superseded: bool,
+    /// 作废: withdrawn by the county, whatever the signature says.
+    #[serde(default)]
+    pub voided: Option<Voided>,
 }
 
-/// A page of report versions: those that nobody has opened yet are on the first one, all of them.
+/// A page of report versions: those that nobody has opened yet are on the first one, all of them, and those that were
+/// withdrawn with nothing in their place.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct ReportPage {
-    /// The versions: unopened ones first, then the newest.
+    /// The versions: unopened and withdrawn ones first, then the newest.
     pub reports: Vec<ReportRow>,
     /// Versions altogether.
     pub total: u64,
@@ -95,8 +100,12 @@ macro_rules! report_rows {
         concat!(
             "SELECT r.*, p.name AS file_name, p.context AS context,
                 EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id AND n.study = r.study
-                    AND n.version > r.version) AS superseded
-             FROM report r LEFT JOIN person p ON p.study = r.study ",
+                    AND n.version > r.version AND (r.kind = 1 OR n.kind IN (2, 4))) AS superseded,
+                d.reason AS void_reason, d.by_name AS void_by, d.at AS void_at
+             FROM report r LEFT JOIN person p ON p.study = r.study
+             LEFT JOIN report_void d ON d.report_id = r.report_id
+                AND d.through_version = (SELECT MIN(m.through_version) FROM report_void m
+                    WHERE m.report_id = r.report_id AND m.through_version >= r.version) ",
             $rest
         )
     };
@@ -168,14 +177,18 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn reports(&self, page: u64) -> Result<ReportPage, SpoolError> {
-        let count = sqlx::query_as::<_, (i64, i64)>(
-            "SELECT COUNT(*), COALESCE(SUM(r.opened_at IS NULL AND NOT EXISTS (SELECT 1 FROM report n
-                WHERE n.report_id = r.report_id AND n.study = r.study AND n.version > r.version)), 0) FROM report r",
+        let count = sqlx::query_as::<_, (i64, i64, i64)>(
+            "SELECT COUNT(*), COALESCE(SUM(current AND opened_at IS NULL), 0),
+                COALESCE(SUM(current AND (opened_at IS NULL OR voided)), 0)
+             FROM (SELECT r.opened_at, NOT EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id
+                        AND n.study = r.study AND n.version > r.version AND (r.kind = 1 OR n.kind IN (2, 4))) AS current,
+                    EXISTS (SELECT 1 FROM report_void d WHERE d.report_id = r.report_id
+                        AND d.through_version >= r.version) AS voided FROM report r)",
         );
-        let (total, unopened) = count.fetch_one(&self.0.reader).await.map_err(db("count reports"))?;
-        let slice = Slice::of(page, total, unopened);
+        let (total, unopened, first) = count.fetch_one(&self.0.reader).await.map_err(db("count reports"))?;
+        let slice = Slice::of(page, total, first);
         let rows = sqlx::query(report_rows!(
-            "ORDER BY (r.opened_at IS NULL AND NOT superseded) DESC, r.verified_at DESC, r.version DESC, r.letter
+            "ORDER BY ((r.opened_at IS NULL OR d.at IS NOT NULL) AND NOT superseded) DESC, r.verified_at DESC, r.version DESC, r.letter
              LIMIT ? OFFSET ?"
         ))
         .bind(slice.limit)
@@ -260,5 +273,6 @@ fn report_of(row: &SqliteRow) -> Result<ReportRow, SpoolError> {
         opened_by: cells.get("opened_by")?,
         fault: cells.get("fault")?,
         superseded: cells.flag("superseded")?,
+        voided: Voided::of(&cells)?,
     })
 }

@@ -16,7 +16,7 @@ use std::sync::PoisonError;
 pub struct StudyView {
     /// StudyInstanceUID.
     pub uid: StudyUid,
-    /// `safe_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `reported`, `refused`.
+    /// `safe_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `reported`, `report_void`, `refused`.
     pub state: String,
     /// The same in Chinese, with what still waits.
     pub state_zh: String,
@@ -101,7 +101,9 @@ macro_rules! study_rows {
                 COALESCE(SUM(CASE WHEN o.receipted_at IS NOT NULL THEN o.coded_length ELSE 0 END), 0) AS there,
                 MAX(CASE WHEN o.receipted_at IS NULL THEN o.refused_code END) AS object_code,
                 o.refused_field AS object_field, o.refused_reason AS object_reason,
-                (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL) AS reports
+                (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL AND NOT EXISTS (SELECT 1
+                    FROM report_void d WHERE d.report_id = r.report_id AND d.through_version >= r.version)) AS reports,
+                EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided
              FROM study s JOIN person p ON p.study = s.uid LEFT JOIN object o ON o.study = s.uid ",
             $($rest),+
         )
@@ -174,6 +176,7 @@ impl Spool {
         let kind = cells.read("kind", Kind::from_number)?;
         let stands = Standing {
             reported: reports > 0,
+            voided: cells.flag("voided")?,
             refused: (refused > 0 && receipted == 0 && waiting == 0) || whole_refused,
             being_read: county.as_deref().is_some_and(|s| !matches!(s, "waiting" | "withdrawn")),
             kind,
@@ -218,6 +221,7 @@ impl Spool {
 /// What the words of a study depend on.
 struct Standing {
     reported: bool,
+    voided: bool,
     refused: bool,
     being_read: bool,
     kind: Kind,
@@ -244,6 +248,7 @@ impl Standing {
         let all_there = self.objects > 0 && self.receipted == self.objects;
         let (word, mut zh) = match self {
             Self { reported: true, .. } => ("reported", "报告已返回，签名有效".to_owned()),
+            Self { voided: true, .. } => ("report_void", "报告已作废，请勿使用，等待更正报告".to_owned()),
             Self { refused: true, .. } => ("refused", "县级拒收".to_owned()),
             Self { being_read: true, .. } => ("being_read", self.reading_zh().to_owned()),
             Self { settled: true, .. } if all_there => ("safe_at_county", "已安全到达县级".to_owned()),
@@ -314,6 +319,7 @@ mod tests {
     fn standing() -> Standing {
         Standing {
             reported: false,
+            voided: false,
             refused: false,
             being_read: false,
             kind: Kind::Xray,

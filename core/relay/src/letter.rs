@@ -18,6 +18,8 @@ words! {
         StudyStatus = 4, "study_status", "进度";
         /// A treatment plan package.
         TreatmentPlan = 5, "treatment_plan", "治疗方案";
+        /// A [`ReportVoid`] as canonical JSON: versions of a report that may not be used any more.
+        ReportVoid = 6, "report_void", "报告作废";
     }
 }
 
@@ -74,6 +76,24 @@ pub struct RetakeRequest {
     pub asked_by_name: String,
     /// When.
     pub asked_at: UtcMs,
+}
+
+/// 作废: versions of a report may not be used any more, whatever their signatures say, because the study turned out to be
+/// of somebody else. Signatures stay as they are; a later version of the same report stands.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ReportVoid {
+    /// The clinic it is addressed to.
+    pub clinic: ClinicId,
+    /// Which report.
+    pub report: ReportId,
+    /// Every version up to and with this one.
+    pub through_version: u32,
+    /// Why, in words.
+    pub reason: String,
+    /// Who withdrew it, in words.
+    pub by_name: String,
+    /// When.
+    pub at: UtcMs,
 }
 
 /// Where a study stands at the county; shown at the clinic.

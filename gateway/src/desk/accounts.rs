@@ -184,7 +184,7 @@ pub(super) async fn all(tx: &mut SqliteConnection) -> Result<Vec<AccountRow>, St
 
 /// Clears failures and lock.
 pub(super) async fn unlock(tx: &mut SqliteConnection, login: &PersonId) -> Result<(), StoreError> {
-    let done = sqlx::query("UPDATE account SET failures = 0, locked_until = NULL WHERE id = $1")
+    let done = sqlx::query("UPDATE account SET failures = 0, locked_until = NULL, pin_failures = 0, pin_locked_until = NULL WHERE id = $1")
         .bind(login.as_str())
         .execute(tx)
         .await

@@ -79,6 +79,15 @@ impl CountyDesk {
         self.store.write(move |tx| Box::pin(queue::expire_leases(tx, now))).await
     }
 
+    /// A PIN that was wrong, or not looked at because the account is locked, has a line of its own.
+    async fn record_pin<T: Sync>(&self, reader: &Reader, done: &Result<T, Refusal>, now: UtcMs) {
+        if let Err(refusal) = done
+            && matches!(refusal.code, Code::PinWrong | Code::AccountLocked)
+        {
+            self.audit.record(reader.id.as_str(), "signer.pin", refusal.code.name(), false, now).await;
+        }
+    }
+
     async fn lease_of(&self, item: i64, scope: &Scope) -> Result<Lease, Refusal> {
         let mut read = self.store.read().await?;
         let (_, row) = queue::by_item(&mut read, scope, item).await?;
@@ -359,6 +368,7 @@ impl ReadingDesk for CountyDesk {
         require(reader, Role::Reader)?;
         let signed = reports::sign(&self.store, &self.press, scope(reader), reader, item, request, now).await;
         self.audit.record(reader.id.as_str(), "report.sign", &item.to_string(), signed.is_ok(), now).await;
+        self.record_pin(reader, &signed, now).await;
         signed
     }
 
@@ -375,6 +385,7 @@ impl ReadingDesk for CountyDesk {
             reports::audit(&self.store, &self.press, scope(reader), reader, item, request, changed, now)
                 .await;
         self.audit.record(reader.id.as_str(), "report.audit", &item.to_string(), signed.is_ok(), now).await;
+        self.record_pin(reader, &signed, now).await;
         signed
     }
 
@@ -417,18 +428,11 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<(), Refusal> {
         require_any(reader, &[Role::Reader, Role::Reviewer])?;
-        let (scope, who, reason) = (scope(reader), reader.id.clone(), reason.to_owned());
-        let corrected = self
-            .store
-            .write(move |tx| {
-                Box::pin(async move {
-                    reports::correct_identity(tx, &scope, item, &who, &patient, &reason, now).await
-                })
-            })
-            .await;
+        let corrected =
+            reports::correct_identity(&self.store, scope(reader), reader, item, patient, reason, now).await;
         let ok = corrected.is_ok();
         self.audit.record(reader.id.as_str(), "study.correct_identity", &item.to_string(), ok, now).await;
-        Ok(corrected?)
+        corrected
     }
 
     async fn report_package(
@@ -440,11 +444,7 @@ impl ReadingDesk for CountyDesk {
         let mut read = self.store.read().await?;
         let hash = reports::package_hash(&mut read, &scope(reader), report, version).await?;
         drop(read);
-        let path = self.store.blobs().path_of(&hash);
-        tokio::fs::read(&path).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, %hash, "a signed package cannot be read");
-            Refusal::new(Code::StorageFailed, "report", "the signed package cannot be read")
-        })
+        reports::read_package(&self.store, hash).await
     }
 
     async fn events_after(&self, reader: &Reader, seq: i64, limit: u32) -> Result<Vec<LiveEvent>, Refusal> {

@@ -18,7 +18,7 @@ mod writer;
 pub use manifest::ensure_clinic;
 pub(crate) use open::partial_name;
 pub(crate) use settle::settle_with;
-pub use settle::{ATTENTION_LATE_OBJECTS, settle};
+pub use settle::settle;
 
 use crate::link::ports::{ObjectState, ObjectWriter};
 use crate::store::{Columns, Store, StoreError, signed};

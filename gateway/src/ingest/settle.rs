@@ -1,6 +1,7 @@
 //! After every change of a study's objects, class or completeness: counts, revision, completeness, and the work item.
 //! A pure function of what is stored, run inside the transaction that changed it; running it again changes nothing.
 
+use crate::queue::attention;
 use crate::sla;
 use crate::store::{Columns, NewEvent, StoreError, event, one_row, signed};
 use relay_core::clock::UtcMs;
@@ -10,9 +11,6 @@ use relay_core::study::{Class, Completeness, Kind, StudyRevision};
 use relay_core::work_item::State;
 use serde_json::json;
 use sqlx::{Row as _, SqliteConnection};
-
-/// Attention word: objects came after signing (待补充).
-pub const ATTENTION_LATE_OBJECTS: &str = "late_objects";
 
 struct Study {
     id: i64,
@@ -188,7 +186,7 @@ async fn work_item(
     due: bool,
     now: UtcMs,
 ) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT id, state, author FROM work_item WHERE study_id = $1")
+    let row = sqlx::query("SELECT id, state FROM work_item WHERE study_id = $1")
         .bind(study.id)
         .fetch_optional(&mut *tx)
         .await
@@ -213,23 +211,11 @@ async fn work_item(
     }
     let key = study.id.to_string();
     let c = Columns::of(&row, "work_item", &key);
-    let (item, state, author): (i64, State, Option<String>) =
-        (c.get("id")?, c.parsed("state")?, c.get("author")?);
+    let (item, state): (i64, State) = (c.get("id")?, c.parsed("state")?);
     let kind = match state {
         State::Waiting | State::Claimed | State::Drafted | State::Withdrawn => "work.revised",
         State::Signed | State::Audited | State::Closed => {
-            let done = sqlx::query(
-                "UPDATE work_item SET attention = coalesce(attention, $2), attention_owner = coalesce(attention_owner, $3),
-                     attention_at = coalesce(attention_at, $4) WHERE id = $1",
-            )
-            .bind(item)
-            .bind(ATTENTION_LATE_OBJECTS)
-            .bind(author)
-            .bind(now.0)
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::database("mark a work item"))?;
-            one_row(&done, "work_item", item)?;
+            attention::ask(tx, item, attention::LATE_OBJECTS, now).await?;
             "work.attention"
         }
         State::RetakeRequested => {

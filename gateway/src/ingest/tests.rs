@@ -340,13 +340,13 @@ async fn a_late_object_after_signing_becomes_the_authors_task() {
     let newer = Manifest { generation: 2, ..manifest(Class::Routine, vec![plain(&one), plain(&two)]) };
     lab.deliver("a", &newer, &[&two]).await;
     assert_eq!(
-        lab.text("SELECT attention || ' ' || attention_owner FROM work_item").await,
+        lab.text("SELECT reason || ' ' || owner FROM attention WHERE settled_at IS NULL").await,
         "late_objects d1"
     );
     assert_eq!(lab.number("SELECT revision_number FROM study").await, 2);
     assert_eq!(lab.events().await.last().unwrap(), "work.attention");
     // A study that was sent back waits again when it is taken again.
-    lab.execute("UPDATE work_item SET state = 'retake_requested', attention = NULL").await;
+    lab.execute("UPDATE work_item SET state = 'retake_requested'").await;
     let three = film(3);
     let again = Manifest { generation: 3, ..manifest(Class::Routine, vec![plain(&three)]) };
     lab.deliver("a", &again, &[&three]).await;

@@ -16,17 +16,8 @@ const NEXT_CANDIDATES: i64 = 20;
 const EXPIRE_BATCH: i64 = 200;
 
 fn work_event<'a>(stored: &'a StoredItem, actor: &'a str, kind: &'static str, now: UtcMs) -> NewEvent<'a> {
-    NewEvent {
-        at: now,
-        actor,
-        kind,
-        subject: format!("{}/{}", stored.clinic, stored.study_uid),
-        clinic: Some(&stored.clinic),
-        study_id: Some(stored.study_id),
-        work_item: Some(stored.id),
-        class: Some(stored.class()),
-        body: serde_json::json!({ "state": stored.item.state.word(), "epoch": stored.item.epoch }),
-    }
+    let body = serde_json::json!({ "state": stored.item.state.word(), "epoch": stored.item.epoch });
+    stored.event(actor, kind, stored.study_key(), body, now)
 }
 
 /// Claims an item. A released report is taken for correction when `for_correction` is set.
@@ -42,8 +33,9 @@ pub async fn claim(
     now: UtcMs,
 ) -> Result<WorkItem, StoreError> {
     let before = load(tx, scope, id).await?;
+    // A withdrawn version is not audited: it is signed anew.
     let released = matches!(before.item.state, State::Audited | State::Closed)
-        || before.item.state == State::Signed && !before.item.awaits_audit;
+        || before.item.state == State::Signed && (!before.item.awaits_audit || withdrawn(tx, &before).await?);
     let item = before.item.clone();
     let item = if released { item.claim_released(who, now)? } else { item.claim(who, now)? };
     let fresh = item.epoch != before.item.epoch;
@@ -54,6 +46,18 @@ pub async fn claim(
         sla::refresh(tx, policy, stored.study_id).await?;
     }
     Ok(stored.item)
+}
+
+/// True when the newest version of the item's report may not be used any more.
+async fn withdrawn(tx: &mut SqliteConnection, stored: &StoredItem) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM report r JOIN report_void d ON d.report = r.id WHERE r.study_id = $1
+           AND d.through_version >= (SELECT max(v.version) FROM report_version v WHERE v.report = r.id))",
+    )
+    .bind(stored.study_id)
+    .fetch_one(tx)
+    .await
+    .map_err(StoreError::database("look for a withdrawal"))
 }
 
 /// Claims the most urgent open item of the scope; `None` when there is none.

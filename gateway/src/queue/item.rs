@@ -1,6 +1,6 @@
 //! A work item between its row and the rules of `relay_core::work_item`.
 
-use crate::store::{Columns, Scope, StoreError, one_row, signed};
+use crate::store::{Columns, NewEvent, Scope, StoreError, one_row, signed};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Code;
 use relay_core::ids::{ClinicId, PersonId, StudyUid};
@@ -30,6 +30,35 @@ impl StoredItem {
     #[must_use]
     pub const fn class(&self) -> Class {
         self.item.class
+    }
+
+    /// An event about this item.
+    #[must_use]
+    pub const fn event<'a>(
+        &'a self,
+        actor: &'a str,
+        kind: &'static str,
+        subject: String,
+        body: serde_json::Value,
+        now: UtcMs,
+    ) -> NewEvent<'a> {
+        NewEvent {
+            at: now,
+            actor,
+            kind,
+            subject,
+            clinic: Some(&self.clinic),
+            study_id: Some(self.study_id),
+            work_item: Some(self.id),
+            class: Some(self.item.class),
+            body,
+        }
+    }
+
+    /// How events name its study.
+    #[must_use]
+    pub fn study_key(&self) -> String {
+        format!("{}/{}", self.clinic, self.study_uid)
     }
 
     /// The same row after a transition.

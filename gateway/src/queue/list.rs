@@ -15,7 +15,9 @@ const MAX_ROWS: u32 = 1_000;
 const OPEN_STATES: [&str; 4] = ["waiting", "claimed", "drafted", "signed"];
 /// Everything a row shows, in scope.
 const SELECT: &str = "
-SELECT w.id, w.state, w.lease_holder, w.lease_claimed_at, w.lease_expires_at, w.lease_epoch, w.author, w.attention,
+SELECT w.id, w.state, w.lease_holder, w.lease_claimed_at, w.lease_expires_at, w.lease_epoch, w.author,
+  (SELECT json_group_array(t.reason) FROM (SELECT reason FROM attention WHERE work_item = w.id AND settled_at IS NULL
+     ORDER BY id) t) AS attention,
   w.due_at, w.due_stage, w.promise_at, s.id AS study_id, s.clinic, s.uid, s.class, s.kind, s.completeness, s.t0,
   s.time_suspect, s.arrived_at, s.item, s.objects_here, s.objects_announced, c.name AS clinic_name,
   a.name AS holder_name, p.name, p.sex, p.birth_date, p.age, p.local_id, p.national_id, p.name_repaired,
@@ -54,8 +56,9 @@ pub async fn rows(
     let kinds: Vec<&str> =
         kinds.iter().filter(|k| filter.kind.is_none_or(|wanted| wanted == **k)).map(|k| k.word()).collect();
     let sql = format!(
-        "{SELECT} AND w.state IN (SELECT value FROM json_each($2)) AND s.kind IN (SELECT value FROM json_each($3))
-         AND ($4 = 0 OR w.lease_holder = $5 OR w.author = $5 OR w.attention_owner = $5)
+        "{SELECT} AND (w.state IN (SELECT value FROM json_each($2)) OR ($8 AND EXISTS (SELECT 1 FROM attention t
+           WHERE t.work_item = w.id AND t.settled_at IS NULL))) AND s.kind IN (SELECT value FROM json_each($3))
+         AND ($4 = 0 OR w.lease_holder = $5 OR w.author = $5 OR EXISTS (SELECT 1 FROM attention t WHERE t.work_item = w.id AND t.settled_at IS NULL AND t.owner = $5))
          AND ($6 IS NULL OR instr(lower(coalesce(p.name, '') || ' ' || coalesce(p.local_id, '') || ' ' || c.name
               || ' ' || s.uid || ' ' || s.item), lower($6)) > 0) {ORDER} LIMIT $7"
     );
@@ -68,6 +71,8 @@ pub async fn rows(
         .bind(who.as_str())
         .bind(text)
         .bind(i64::from(filter.limit.clamp(1, MAX_ROWS)))
+        // Whatever asks for attention is open work, in whichever state.
+        .bind(filter.states.is_empty())
         .fetch_all(tx)
         .await
         .map_err(StoreError::database("read the worklist"))?;
@@ -141,7 +146,7 @@ fn row(found: &SqliteRow) -> Result<WorkRow, StoreError> {
         report,
         delivery: c.get("delivery")?,
         author: c.parsed_or_none("author")?,
-        attention: c.get("attention")?,
+        attention: c.json("attention")?,
         critical_open: c.get("critical_open")?,
     })
 }

@@ -1,5 +1,6 @@
 //! The work queue: items as stored, the list in its order, claims with fenced leases.
 
+pub mod attention;
 mod claim;
 mod item;
 mod list;

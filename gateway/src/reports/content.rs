@@ -255,15 +255,21 @@ pub(super) fn content(
     })
 }
 
+/// The version that a correction or addendum follows: the last of its stage on paper, or, where nothing final was
+/// released, the last preliminary one. The first final version follows none.
 fn replaces(facts: &StudyFacts, wanted: &Wanted<'_>) -> Option<paper::Replaces> {
-    use relay_core::report::ReportKind;
+    use relay_core::report::ReportKind::Preliminary;
     let reason = wanted.reason.clone()?;
-    let last_final = facts.versions.iter().rev().find(|v| v.kind != ReportKind::Preliminary)?;
-    let finals = facts.versions.iter().filter(|v| v.kind != ReportKind::Preliminary).count();
-    let version = u32::try_from(finals).unwrap_or(u32::MAX);
+    let finals = facts.versions.iter().filter(|v| v.kind != Preliminary).count();
+    let followed = if finals == 0 && wanted.kind != Preliminary {
+        None
+    } else {
+        facts.versions.iter().rev().find(|v| finals == 0 || v.kind != Preliminary)
+    }?;
+    let number = if finals == 0 { facts.versions.len() } else { finals };
     Some(paper::Replaces {
-        version_id: format!("{}-v{}", wanted.report_id, last_final.version),
-        version,
+        version_id: format!("{}-v{}", wanted.report_id, followed.version),
+        version: u32::try_from(number).unwrap_or(u32::MAX),
         reason,
     })
 }
@@ -275,6 +281,29 @@ const fn paper_kind(kind: relay_core::report::ReportKind) -> paper::ReportKind {
         Kind::Final => paper::ReportKind::Final,
         Kind::Addendum => paper::ReportKind::Addendum,
         Kind::Correction => paper::ReportKind::Correction,
+    }
+}
+
+/// The words of signed content, as the editor holds them: the reverse of [`content`].
+pub(super) fn signed_words(content: &paper::ReportContent) -> DraftText {
+    let result = match content.result {
+        paper::ResultFlag::Positive => "positive",
+        paper::ResultFlag::Negative => "negative",
+        paper::ResultFlag::Undetermined => "undetermined",
+    };
+    let ecg_class = match content.ecg.class {
+        Some(paper::EcgClass::Normal) => "normal",
+        Some(paper::EcgClass::Borderline) => "borderline",
+        Some(paper::EcgClass::Suspicious) => "suspicious",
+        Some(paper::EcgClass::Abnormal) => "abnormal",
+        None => "",
+    };
+    DraftText {
+        findings: content.text.findings.clone(),
+        impression: content.text.impression.clone(),
+        advice: content.text.advice.clone().unwrap_or_default(),
+        result: result.to_owned(),
+        ecg_class: ecg_class.to_owned(),
     }
 }
 

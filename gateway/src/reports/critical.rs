@@ -1,12 +1,11 @@
 //! Critical notices: their own durable message, before any signature.
 
-use super::letter::{NewLetter, post};
+use super::letter::{Body, numbered, post};
 use super::text::put_text;
 use crate::queue;
-use crate::store::{Columns, NewEvent, Scope, Store, StoreError, event, signed};
+use crate::store::{Columns, Scope, Store, StoreError, event};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
-use relay_core::ids::LetterId;
 use relay_core::letter::{CriticalNotice, LetterKind};
 use sqlx::SqliteConnection;
 use viewer_api::desk::{CriticalState, RaiseCritical, Reader};
@@ -72,11 +71,7 @@ pub async fn raise_critical(
         raised_at: now,
         phone,
     };
-    let body = relay_core::report::canonical_json(&notice)
-        .map_err(|e| Refusal::new(Code::Internal, "notice", e.to_string()))?;
-    let blobs = store.blobs().clone();
-    let bytes = body.clone();
-    let hash = blocking(move || blobs.put(&bytes)).await?;
+    let body = Body::of(store, &notice).await?;
     let reader = reader.clone();
     store
         .write(move |tx| {
@@ -88,19 +83,8 @@ pub async fn raise_critical(
                     .fetch_one(&mut *tx)
                     .await
                     .map_err(StoreError::database("count critical notices"))?;
-                let life = crate::store::incarnation(tx).await?;
-                let id = letter_id(&format!("crit-{life}{}-{}", stored.study_id, count + 1))?;
-                let letter = NewLetter {
-                    id: id.clone(),
-                    clinic: &stored.clinic,
-                    kind: LetterKind::CriticalNotice,
-                    study_uid: &stored.study_uid,
-                    study_id: stored.study_id,
-                    body: hash,
-                    length: signed(body.len()).map(i64::unsigned_abs)?,
-                    urgent: true,
-                };
-                post(tx, letter, now).await?;
+                let id = numbered(tx, "crit", stored.study_id, count + 1).await?;
+                post(tx, &id, LetterKind::CriticalNotice, &stored, body, now).await?;
                 sqlx::query(
                     "INSERT INTO critical (study_id, code, tier, text_id, raised_by, raised_by_name, raised_at, letter)
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -116,18 +100,9 @@ pub async fn raise_critical(
                 .execute(&mut *tx)
                 .await
                 .map_err(StoreError::database("store a critical notice"))?;
-                let raised = NewEvent {
-                    at: now,
-                    actor: reader.id.as_str(),
-                    kind: "critical.raised",
-                    subject: id.to_string(),
-                    clinic: Some(&stored.clinic),
-                    study_id: Some(stored.study_id),
-                    work_item: Some(stored.id),
-                    class: Some(stored.class()),
-                    body: serde_json::json!({ "code": raise.code, "tier": tier }),
-                };
-                event::append(tx, raised).await?;
+                let facts = serde_json::json!({ "code": raise.code, "tier": tier });
+                let by = reader.id.as_str();
+                event::append(tx, stored.event(by, "critical.raised", id.to_string(), facts, now)).await?;
                 Ok(())
             })
         })
@@ -175,28 +150,4 @@ pub async fn of_study(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Cr
             })
         })
         .collect()
-}
-
-pub(super) fn letter_id(text: &str) -> Result<LetterId, StoreError> {
-    LetterId::parse(text).map_err(|e| StoreError::refuse(Code::Internal, "letter id", e.to_string()))
-}
-
-/// Runs a blob operation on the blocking pool and turns its error into what the caller is told.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, relay_core::durable::BlobError> + Send + 'static,
-) -> Result<T, Refusal> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) if error.is_full() => {
-            Err(Refusal::new(Code::StorageFull, "", "the county's disk is full; nothing was signed"))
-        }
-        Ok(Err(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "blob store failed");
-            Err(Refusal::new(Code::StorageFailed, "", "the county's blob store failed"))
-        }
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "blocking task failed");
-            Err(Refusal::new(Code::Internal, "", "an internal task failed"))
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! Drafts: saved under the lease's epoch, each save naming the one it replaces, so that no word is lost unseen.
 
-use super::text::{put_text, text_of};
+use super::text::{put_text, replace_text, text_of};
 use crate::queue::{self, StoredItem};
-use crate::store::{Columns, NewEvent, Scope, StoreError, event, signed};
+use crate::store::{Columns, Scope, StoreError, event, signed};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Code;
 use relay_core::ids::PersonId;
@@ -79,18 +79,9 @@ pub async fn save_draft(
     }
     let draft = write_draft(tx, &stored, who, current + 1, text, now).await?;
     queue::save(tx, &stored, now).await?;
-    let stored_event = NewEvent {
-        at: now,
-        actor: who.as_str(),
-        kind: "report.drafted",
-        subject: format!("{}/{}", stored.clinic, stored.study_uid),
-        clinic: Some(&stored.clinic),
-        study_id: Some(stored.study_id),
-        work_item: Some(stored.id),
-        class: Some(stored.class()),
-        body: serde_json::json!({ "revision": draft.revision }),
-    };
-    event::append(tx, stored_event).await?;
+    let facts = serde_json::json!({ "revision": draft.revision });
+    let saved = stored.event(who.as_str(), "report.drafted", stored.study_key(), facts, now);
+    event::append(tx, saved).await?;
     Ok(draft)
 }
 
@@ -102,7 +93,7 @@ async fn write_draft(
     text: &DraftText,
     now: UtcMs,
 ) -> Result<Draft, StoreError> {
-    let text_id = put_text(tx, stored.study_id, "draft", text, now).await?;
+    let text_id = put_draft(tx, stored, text, now).await?;
     sqlx::query(
         "INSERT INTO draft (work_item, text_id, revision, epoch, author, saved_at) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (work_item) DO UPDATE SET text_id = $2, revision = $3, epoch = $4, author = $5, saved_at = $6",
@@ -117,4 +108,40 @@ async fn write_draft(
     .await
     .map_err(StoreError::database("save a draft"))?;
     Ok(Draft { text: text.clone(), revision, saved_at: now, author: who.clone() })
+}
+
+/// Unsigned words are personal data without a use once they are replaced: only the newest are kept.
+async fn put_draft(
+    tx: &mut SqliteConnection,
+    stored: &StoredItem,
+    text: &DraftText,
+    now: UtcMs,
+) -> Result<i64, StoreError> {
+    let before: Option<i64> = sqlx::query_scalar("SELECT text_id FROM draft WHERE work_item = $1")
+        .bind(stored.id)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::database("read a draft"))?;
+    match before {
+        Some(id) => replace_text(tx, id, text, now).await.map(|()| id),
+        None => put_text(tx, stored.study_id, "draft", text, now).await,
+    }
+}
+
+/// Closes a draft: it has become a version, which has the words.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn close(tx: &mut SqliteConnection, stored: &StoredItem) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM draft WHERE work_item = $1")
+        .bind(stored.id)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("close the draft"))?;
+    sqlx::query("DELETE FROM report_text WHERE study_id = $1 AND purpose = 'draft'")
+        .bind(stored.study_id)
+        .execute(tx)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::database("forget the draft's words"))
 }

@@ -1,16 +1,13 @@
 //! Identity correction: an event by a named person with a reason. Original bytes stay; a signed report goes to 待更正.
 
-use crate::queue;
-use crate::store::{Columns, NewEvent, Scope, StoreError, event, one_row};
+use super::void::Withdrawal;
+use crate::queue::{self, StoredItem, attention};
+use crate::store::{Columns, Scope, Store, StoreError, event, one_row};
 use relay_core::clock::UtcMs;
-use relay_core::codes::Code;
-use relay_core::ids::PersonId;
-use relay_core::work_item::State;
+use relay_core::codes::{Code, Refusal};
 use sqlx::SqliteConnection;
-use viewer_api::desk::PatientFacts;
+use viewer_api::desk::{PatientFacts, Reader};
 
-/// Word of `work_item.attention` after a signed study's identity was corrected: 待更正.
-pub(super) const ATTENTION_CORRECTED: &str = "identity_corrected";
 /// Characters of a reason.
 const MAX_REASON_CHARS: usize = 500;
 
@@ -39,21 +36,49 @@ fn check(patient: &PatientFacts, reason: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Corrects the effective identity of a study.
+/// Corrects the effective identity of a study. Versions that are signed are withdrawn (作废) at the clinic in the same
+/// transaction, and the author is asked for a corrected one.
 ///
 /// # Errors
-/// `FIELD_INVALID`, `NOT_FOUND`; [`StoreError`].
+/// `FIELD_INVALID`, `NOT_FOUND`, `STATE_CONFLICT` when a version was signed meanwhile; storage refusals.
 pub async fn correct_identity(
-    tx: &mut SqliteConnection,
-    scope: &Scope,
+    store: &Store,
+    scope: Scope,
+    reader: &Reader,
     item: i64,
-    who: &PersonId,
+    patient: PatientFacts,
+    reason: &str,
+    now: UtcMs,
+) -> Result<(), Refusal> {
+    check(&patient, reason)?;
+    let withdrawal = Withdrawal::of_item(store, &scope, item, reader, reason, now).await?;
+    let (reader, reason) = (reader.clone(), reason.to_owned());
+    let done = store.write(move |tx| {
+        Box::pin(async move {
+            let stored = queue::load(tx, &scope, item).await?;
+            record(tx, &stored, &reader, &patient, &reason, now).await?;
+            let withdrawn = withdrawal.apply(tx, &stored, &reader, now).await?;
+            if withdrawn {
+                attention::ask(tx, stored.id, attention::IDENTITY_CORRECTED, now).await?;
+            }
+            let facts = serde_json::json!({ "signed_before": withdrawn });
+            let kind = "study.identity_corrected";
+            event::append(tx, stored.event(reader.id.as_str(), kind, stored.study_key(), facts, now)).await?;
+            Ok(())
+        })
+    });
+    Ok(done.await?)
+}
+
+/// Keeps what stood there before, then puts the corrected facts in its place.
+async fn record(
+    tx: &mut SqliteConnection,
+    stored: &StoredItem,
+    reader: &Reader,
     patient: &PatientFacts,
     reason: &str,
     now: UtcMs,
 ) -> Result<(), StoreError> {
-    check(patient, reason)?;
-    let stored = queue::load(tx, scope, item).await?;
     let row = sqlx::query("SELECT * FROM person WHERE study_id = $1")
         .bind(stored.study_id)
         .fetch_one(&mut *tx)
@@ -69,7 +94,7 @@ pub async fn correct_identity(
     .bind(facts_json(&before).to_string())
     .bind(facts_json(patient).to_string())
     .bind(reason)
-    .bind(who.as_str())
+    .bind(reader.id.as_str())
     .bind(now.0)
     .execute(&mut *tx)
     .await
@@ -86,35 +111,9 @@ pub async fn correct_identity(
     .bind(&patient.local_id)
     .bind(&patient.national_id)
     .bind(now.0)
-    .bind(who.as_str())
-    .execute(&mut *tx)
+    .bind(reader.id.as_str())
+    .execute(tx)
     .await
     .map_err(StoreError::database("correct the patient"))?;
-    one_row(&done, "person", stored.study_id)?;
-    let was_signed = matches!(stored.item.state, State::Signed | State::Audited | State::Closed);
-    if was_signed {
-        let done = sqlx::query(
-            "UPDATE work_item SET attention = $2, attention_owner = author, attention_at = $3 WHERE id = $1",
-        )
-        .bind(stored.id)
-        .bind(ATTENTION_CORRECTED)
-        .bind(now.0)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("ask for a corrected report"))?;
-        one_row(&done, "work_item", stored.id)?;
-    }
-    let corrected = NewEvent {
-        at: now,
-        actor: who.as_str(),
-        kind: "study.identity_corrected",
-        subject: format!("{}/{}", stored.clinic, stored.study_uid),
-        clinic: Some(&stored.clinic),
-        study_id: Some(stored.study_id),
-        work_item: Some(stored.id),
-        class: Some(stored.class()),
-        body: serde_json::json!({ "signed_before": was_signed }),
-    };
-    event::append(tx, corrected).await?;
-    Ok(())
+    one_row(&done, "person", stored.study_id)
 }

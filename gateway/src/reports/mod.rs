@@ -1,24 +1,34 @@
 //! Reports: drafts, signing as a fixed pipeline, second signatures, critical notices, retake requests, identity
-//! corrections. Whatever leaves for a clinic is written as a letter in the transaction that decides it.
+//! corrections, withdrawals. Whatever leaves for a clinic is written as a letter in the transaction that decides it.
 
+mod author;
+mod bytes;
 mod content;
 mod critical;
 mod draft;
 mod identity;
 mod letter;
+mod pin;
+mod press;
+mod release;
 mod retake;
-mod sign;
+mod review;
 mod signer;
 mod text;
 mod version;
+mod void;
 
+pub use author::sign;
+pub use bytes::read_package;
 pub use content::{Site, StudyFacts};
 pub use critical::{of_study as critical_of_study, raise_critical};
 pub use draft::{load_draft, save_draft};
 pub use identity::correct_identity;
-pub use letter::{NewLetter, post};
+pub use letter::{Body, post};
+pub use pin::PinGate;
+pub use press::Press;
 pub use retake::{REASONS, Retake, request_retake};
-pub use sign::{Press, audit, sign};
+pub use review::audit;
 pub use signer::{CountyTrust, FileVault, SignerVault};
 pub use text::{put_text, text_of};
 pub use version::{package_hash, versions};

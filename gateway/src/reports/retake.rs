@@ -1,11 +1,10 @@
 //! 退回: a study goes back to the clinic with a reason; the county's clock stands still meanwhile.
 
-use super::critical::{blocking, letter_id};
-use super::letter::{NewLetter, post};
+use super::letter::{Body, numbered, post};
 use super::text::put_text;
 use crate::queue;
 use crate::sla::{self, kinds};
-use crate::store::{NewEvent, Scope, Store, StoreError, event, signed};
+use crate::store::{Scope, Store, StoreError, event};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::letter::{LetterKind, RetakeRequest};
@@ -58,11 +57,7 @@ pub async fn request_retake(
         asked_by_name: reader.name.clone(),
         asked_at: now,
     };
-    let body = relay_core::report::canonical_json(&request)
-        .map_err(|e| Refusal::new(Code::Internal, "retake", e.to_string()))?;
-    let length = body.len();
-    let blobs = store.blobs().clone();
-    let hash = blocking(move || blobs.put(&body)).await?;
+    let body = Body::of(store, &request).await?;
     let reader = reader.clone();
     store
         .write(move |tx| {
@@ -78,19 +73,8 @@ pub async fn request_retake(
                     .fetch_one(&mut *tx)
                     .await
                     .map_err(StoreError::database("count retake requests"))?;
-                let life = crate::store::incarnation(tx).await?;
-                let id = letter_id(&format!("retake-{life}{}-{}", stored.study_id, count + 1))?;
-                let letter = NewLetter {
-                    id: id.clone(),
-                    clinic: &stored.clinic,
-                    kind: LetterKind::RetakeRequest,
-                    study_uid: &stored.study_uid,
-                    study_id: stored.study_id,
-                    body: hash,
-                    length: signed(length).map(i64::unsigned_abs)?,
-                    urgent: stored.class().is_urgent(),
-                };
-                post(tx, letter, now).await?;
+                let id = numbered(tx, "retake", stored.study_id, count + 1).await?;
+                post(tx, &id, LetterKind::RetakeRequest, &stored, body, now).await?;
                 sqlx::query(
                     "INSERT INTO retake (study_id, reason, text_id, asked_by, asked_by_name, asked_at, letter)
                      VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -105,18 +89,9 @@ pub async fn request_retake(
                 .execute(&mut *tx)
                 .await
                 .map_err(StoreError::database("store a retake request"))?;
-                let asked = NewEvent {
-                    at: now,
-                    actor: reader.id.as_str(),
-                    kind: kinds::RETAKE_REQUESTED,
-                    subject: id.to_string(),
-                    clinic: Some(&stored.clinic),
-                    study_id: Some(stored.study_id),
-                    work_item: Some(stored.id),
-                    class: Some(stored.class()),
-                    body: serde_json::json!({ "reason": retake.reason }),
-                };
-                event::append(tx, asked).await?;
+                let facts = serde_json::json!({ "reason": retake.reason });
+                let kind = kinds::RETAKE_REQUESTED;
+                event::append(tx, stored.event(reader.id.as_str(), kind, id.to_string(), facts, now)).await?;
                 sla::refresh(tx, &policy, stored.study_id).await
             })
         })

@@ -1,10 +1,11 @@
 //! The personal words of reports, apart from everything else (table `report_text`).
 
-use crate::store::{Columns, StoreError};
+use crate::store::{Columns, StoreError, one_row};
 use relay_core::clock::UtcMs;
+use relay_core::codes::Code;
 use sqlx::SqliteConnection;
 
-/// Stores words and gives their row. `purpose`: draft, version, critical, read_back, action, retake.
+/// Stores words and gives their row. `purpose`: draft, version, critical, read_back, action, retake, void.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -15,9 +16,7 @@ pub async fn put_text(
     body: &impl serde::Serialize,
     now: UtcMs,
 ) -> Result<i64, StoreError> {
-    let body = serde_json::to_string(body).map_err(|e| {
-        StoreError::refuse(relay_core::codes::Code::FieldInvalid, purpose, format!("not serialisable: {e}"))
-    })?;
+    let body = json(body)?;
     let done = sqlx::query("INSERT INTO report_text (study_id, purpose, body, at) VALUES ($1, $2, $3, $4)")
         .bind(study_id)
         .bind(purpose)
@@ -27,6 +26,31 @@ pub async fn put_text(
         .await
         .map_err(StoreError::database("store a text"))?;
     Ok(done.last_insert_rowid())
+}
+
+/// Puts other words in place of those of a row.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn replace_text(
+    tx: &mut SqliteConnection,
+    text_id: i64,
+    body: &impl serde::Serialize,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let done = sqlx::query("UPDATE report_text SET body = $2, at = $3 WHERE id = $1")
+        .bind(text_id)
+        .bind(json(body)?)
+        .bind(now.0)
+        .execute(tx)
+        .await
+        .map_err(StoreError::database("replace a text"))?;
+    one_row(&done, "report_text", text_id)
+}
+
+fn json(body: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(body)
+        .map_err(|e| StoreError::refuse(Code::FieldInvalid, "text", format!("not serialisable: {e}")))
 }
 
 /// The words of a row.

@@ -14,7 +14,10 @@ use viewer_api::desk::ReportVersion;
 /// [`StoreError`].
 pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<ReportVersion>, StoreError> {
     let rows = sqlx::query(
-        "SELECT v.* FROM report_version v JOIN report r ON r.id = v.report
+        "SELECT v.*, d.at AS void_at, d.by_name AS void_by FROM report_version v JOIN report r ON r.id = v.report
+         LEFT JOIN report_void d ON d.report = v.report
+           AND d.through_version = (SELECT min(n.through_version) FROM report_void n
+                                    WHERE n.report = v.report AND n.through_version >= v.version)
          WHERE r.study_id = $1 AND r.purpose = 'report' ORDER BY v.version",
     )
     .bind(study_id)
@@ -42,6 +45,7 @@ pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Re
             delivery: c.get("delivery")?,
             received_at: c.time_or_none("received_at")?,
             opened,
+            voided: c.time_or_none("void_at")?.zip(c.get("void_by")?),
             text: text_of(tx, c.get("text_id")?).await?,
         });
     }

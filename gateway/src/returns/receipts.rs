@@ -130,6 +130,10 @@ async fn mean(
             let body = json!({ "letter": id, "stored_at": stored_at });
             event::append(tx, letter_event(clinic, letter, "retake.received", body, now)).await.map(|_| ())
         }
+        LetterKind::ReportVoid => {
+            let body = json!({ "letter": id, "stored_at": stored_at });
+            event::append(tx, letter_event(clinic, letter, "report.void_received", body, now)).await.map(|_| ())
+        }
         LetterKind::StudyStatus => Ok(()),
     }
 }

@@ -191,12 +191,17 @@ pub struct ReportVersion {
     pub opened_at_ms: Option<i64>,
     /// Who opened it.
     pub opened_by: Option<String>,
+    /// 作废: withdrawn then, UTC ms; it may not be used any more, whatever its signature says.
+    pub voided_at_ms: Option<i64>,
+    /// Who withdrew it.
+    pub voided_by: Option<String>,
     /// The words.
     pub text: DraftText,
 }
 
 impl From<desk::ReportVersion> for ReportVersion {
     fn from(version: desk::ReportVersion) -> Self {
+        let (voided_at, voided_by) = version.voided.map_or((None, None), |(at, by)| (Some(at.0), Some(by)));
         let (opened_at, opened_by) = version.opened.map_or((None, None), |(at, by)| (Some(at.0), Some(by)));
         Self {
             report: version.report.to_string(),
@@ -212,6 +217,8 @@ impl From<desk::ReportVersion> for ReportVersion {
             received_at_ms: version.received_at.map(|at| at.0),
             opened_at_ms: opened_at,
             opened_by,
+            voided_at_ms: voided_at,
+            voided_by,
             text: version.text,
         }
     }

@@ -188,6 +188,8 @@ pub struct WorkRow {
     pub author: Option<String>,
     /// Why the author is needed again: 待补充 (late objects) or 待更正 (identity corrected), as the county words it.
     pub attention: Option<String>,
+    /// Every such reason; `attention` is the gravest of them.
+    pub attention_reasons: Vec<String>,
     /// A critical notice is open.
     pub critical_open: bool,
 }
@@ -224,10 +226,16 @@ impl WorkRow {
             }),
             delivery: row.delivery,
             author: row.author.map(|id| id.to_string()),
-            attention: row.attention,
+            attention: gravest(&row.attention),
+            attention_reasons: row.attention,
             critical_open: row.critical_open,
         }
     }
+}
+
+/// A wrong name before everything else.
+fn gravest(reasons: &[String]) -> Option<String> {
+    reasons.iter().find(|r| *r == "identity_corrected").or_else(|| reasons.first()).cloned()
 }
 
 /// The worklist, most urgent first.

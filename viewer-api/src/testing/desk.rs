@@ -192,6 +192,7 @@ fn version_of(item: &Item, reader: &Reader, request: &SignRequest, now: UtcMs) -
         delivery: "queued".into(),
         received_at: None,
         opened: None,
+        voided: None,
         text: item.draft.as_ref().map(|draft| draft.text.clone()).unwrap_or_default(),
     }
 }

@@ -95,7 +95,7 @@ pub fn item(id: i64, of: &str, uid: &str) -> Item {
         report: None,
         delivery: None,
         author: None,
-        attention: None,
+        attention: Vec::new(),
         critical_open: false,
     })
 }

@@ -48,7 +48,7 @@ function stateCell(s) {
     if (s.reader) text += ' · ' + s.reader;
     if (s.due_at) text += ' · 报告预计 ' + time(s.due_at);
   }
-  cell.append(el('span', text, ['refused', 'partly_refused'].includes(s.state) ? 'bad' : good ? 'good' : 'wait'));
+  cell.append(el('span', text, ['refused', 'partly_refused', 'report_void'].includes(s.state) ? 'bad' : good ? 'good' : 'wait'));
   if (s.waiting > 0) {
     const bar = el('progress'); bar.max = 100; bar.value = s.percent; bar.setAttribute('aria-label', '上传进度');
     cell.append(' ', bar);
@@ -97,6 +97,7 @@ function drawReports() {
     const row = el('tr');
     const sign = el('td');
     if (r.fault) sign.append(el('span', r.fault, 'bad'));
+    else if (r.voided) sign.append(el('span', '作废，请勿使用 · ' + r.voided.reason + '（' + r.voided.by_name + ' ' + time(r.voided.at) + '）', 'bad'));
     else {
       let text = '签名有效 · ' + r.author + ' ' + time(r.signed_at);
       if (r.reviewer) text += ' / 审核 ' + r.reviewer + ' ' + time(r.reviewed_at);
@@ -230,6 +231,7 @@ async function openReport(r) {
   const bytes = Uint8Array.from(atob(opened.pdf_base64), (c) => c.charCodeAt(0));
   const url = URL.createObjectURL(new Blob([bytes], { type: 'application/pdf' }));
   $('viewer-state').textContent = opened.sentence_zh + (r.superseded ? '（旧版）' : '');
+  $('viewer-state').className = opened.report.voided ? 'bad' : '';
   $('viewer-frame').src = url;
   printing = url;
   $('viewer').showModal();

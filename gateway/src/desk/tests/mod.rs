@@ -1,7 +1,9 @@
 //! The reading room's day on a real store: claim, draft, sign, audit, with real keys and the clinic's verifier.
 
+mod custody;
+
 use super::{AuditTrail, CountyDesk};
-use crate::reports::{CountyTrust, FileVault, Press, Site};
+use crate::reports::{CountyTrust, FileVault, PinGate, Press, Site};
 use crate::store::Store;
 use async_trait::async_trait;
 use relay_certs::certificate::DoctorRole;
@@ -82,7 +84,7 @@ async fn room() -> Room {
             phone: Some("0351-5520120".into()),
         },
         fonts: Arc::new(Fonts::load(None).expect("fonts-noto-cjk is installed")),
-        vault: Arc::new(FileVault::new(signers)),
+        signers: PinGate::new(Arc::new(FileVault::new(signers))),
         policy: Arc::new(SlaPolicy::default()),
         trust: CountyTrust::new(
             county.ca().clone(),
@@ -353,7 +355,7 @@ async fn a_retake_stops_the_countys_clock_and_a_corrected_identity_asks_the_auth
     };
     room.desk.correct_identity(&zhang(), other, patient, "登记姓名有误", NOW).await.unwrap();
     let row = room.desk.study(&liu(), other, NOW).await.unwrap().row;
-    assert_eq!((row.attention.as_deref(), row.patient.name.as_str()), (Some("identity_corrected"), "张玮"));
+    assert_eq!((row.attention, row.patient.name.as_str()), (vec!["identity_corrected".to_owned()], "张玮"));
 }
 
 #[tokio::test]

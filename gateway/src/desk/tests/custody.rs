@@ -1,0 +1,217 @@
+//! What may not go wrong between the signatures: tampered rows and bytes, withdrawn versions, guessed PINs, questions that
+//! stay open.
+
+use super::*;
+use crate::queue::attention;
+use relay_core::letter::ReportVoid;
+use viewer_api::desk::{LOCKOUT_FAILURES, LOCKOUT_MS, Signed};
+
+async fn execute(room: &Room, sql: &'static str) {
+    let done = room.store.write(move |tx| {
+        Box::pin(async move {
+            sqlx::query(sql).execute(tx).await.map(|_| ()).map_err(crate::store::StoreError::database("test"))
+        })
+    });
+    done.await.unwrap();
+}
+
+async fn number(room: &Room, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&mut *room.store.read().await.unwrap()).await.unwrap()
+}
+
+fn other_name() -> PatientFacts {
+    PatientFacts { name: "张玮".into(), sex: "M".into(), local_id: "0001".into(), ..PatientFacts::default() }
+}
+
+async fn audit_by_zhang(room: &Room, item: i64) -> Result<Signed, relay_core::codes::Refusal> {
+    let lease = room.desk.claim(&zhang(), item, NOW).await.unwrap();
+    let asked = request(room, &zhang(), item, lease.epoch, 0).await;
+    room.desk.audit(&zhang(), item, asked, None, NOW).await
+}
+
+#[tokio::test]
+async fn words_that_differ_from_the_signed_ones_get_no_second_signature() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.1", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    execute(&room, "UPDATE report_text SET body = replace(body, '未见明显异常', '右肺占位') WHERE purpose = 'version'").await;
+    let refusal = audit_by_zhang(&room, item).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.field.as_str()), (Code::ReportInvalid, "report_text"));
+    assert_eq!(number(&room, "SELECT count(*) FROM report_version").await, 1);
+}
+
+#[tokio::test]
+async fn a_package_that_changed_on_the_disk_is_neither_audited_nor_shown() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.2", CLINIC, Kind::Xray).await;
+    let first = signed_by_liu(&room, item).await;
+    let path = {
+        let mut read = room.store.read().await.unwrap();
+        let scope = crate::store::Scope::County;
+        let hash = crate::reports::package_hash(&mut read, &scope, &first.report, 1).await.unwrap();
+        room.store.blobs().path_of(&hash)
+    };
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    relay_core::durable::write_atomic(&RealDisk, &path, &bytes, 0o600).unwrap();
+    assert_eq!(audit_by_zhang(&room, item).await.unwrap_err().code, Code::StorageFailed);
+    let shown = room.desk.report_package(&liu(), &first.report, 1).await;
+    assert_eq!(shown.unwrap_err().code, Code::StorageFailed);
+}
+
+#[tokio::test]
+async fn another_package_under_the_row_of_a_version_is_not_audited() {
+    let room = room().await;
+    let (one, two) =
+        (film(&room.store, "1.3.3", CLINIC, Kind::Xray).await, film(&room.store, "1.3.4", CLINIC, Kind::Xray).await);
+    signed_by_liu(&room, one).await;
+    signed_by_liu(&room, two).await;
+    execute(
+        &room,
+        "UPDATE report_version SET package_hash = (SELECT package_hash FROM report_version ORDER BY rowid LIMIT 1)",
+    )
+    .await;
+    assert_eq!(audit_by_zhang(&room, two).await.unwrap_err().code, Code::ReportInvalid);
+}
+
+#[tokio::test]
+async fn an_addendum_under_two_signatures_leaves_as_an_addendum() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.5", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    audit_by_zhang(&room, item).await.unwrap();
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
+    let mut asked = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+    (asked.kind, asked.reason) = (ReportKind::Addendum, Some("补充侧位片所见".into()));
+    let third = room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+    assert_eq!((third.kind, third.version), (ReportKind::Preliminary, 3));
+    let fourth = audit_by_zhang(&room, item).await.unwrap();
+    assert_eq!((fourth.kind, fourth.version), (ReportKind::Addendum, 4));
+    let clinic = ClinicId::parse(CLINIC).unwrap();
+    let verified =
+        verify_report(&package(&room, &liu(), &fourth).await, &room.county.trust(), &clinic, NOW).unwrap();
+    assert_eq!(verified.kind(), ReportKind::Addendum);
+}
+
+#[tokio::test]
+async fn a_corrected_name_withdraws_the_signed_version_at_the_clinic_until_a_new_one_is_signed() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.6", CLINIC, Kind::Xray).await;
+    let first = signed_by_liu(&room, item).await;
+    room.desk.correct_identity(&zhang(), item, other_name(), "登记姓名有误", NOW).await.unwrap();
+    let row: (Vec<u8>, i64) =
+        sqlx::query_as("SELECT body_hash, priority FROM letter WHERE kind = 'report_void'")
+            .fetch_one(&mut *room.store.read().await.unwrap())
+            .await
+            .unwrap();
+    let hash = ObjectHash::from_slice(&row.0).unwrap();
+    let body = crate::reports::read_package(&room.store, hash).await.unwrap();
+    let void: ReportVoid = serde_json::from_slice(&body).unwrap();
+    assert_eq!((void.report, void.through_version, void.reason.as_str()), (first.report, 1, "登记姓名有误"));
+    assert_eq!(row.1, 1);
+    let view = room.desk.study(&liu(), item, NOW).await.unwrap();
+    assert!(view.versions[0].voided.is_some());
+
+    // The second person cannot make a withdrawn version final; the author takes it for correction.
+    let lease = room.desk.claim(&zhang(), item, NOW).await.unwrap();
+    let asked = request(&room, &zhang(), item, lease.epoch, 0).await;
+    let refused = room.desk.audit(&zhang(), item, asked, None, NOW).await.unwrap_err();
+    assert_eq!(refused.code, Code::StateConflict);
+    room.desk.release(&zhang(), item, lease.epoch, NOW).await.unwrap();
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
+    let mut asked = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+    (asked.kind, asked.reason) = (ReportKind::Correction, Some("姓名更正".into()));
+    room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+    let view = room.desk.study(&liu(), item, NOW).await.unwrap();
+    assert!(view.versions[0].voided.is_some() && view.versions[1].voided.is_none());
+    assert!(view.row.attention.is_empty());
+    // Nothing final was ever released: this is the first.
+    assert_eq!(audit_by_zhang(&room, item).await.unwrap().kind, ReportKind::Final);
+}
+
+#[tokio::test]
+async fn an_unsigned_study_has_nothing_to_withdraw() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.7", CLINIC, Kind::Xray).await;
+    room.desk.correct_identity(&liu(), item, other_name(), "登记姓名有误", NOW).await.unwrap();
+    assert_eq!(number(&room, "SELECT count(*) FROM letter").await, 0);
+    assert!(room.desk.study(&liu(), item, NOW).await.unwrap().row.attention.is_empty());
+}
+
+#[tokio::test]
+async fn a_reviewers_signature_leaves_the_authors_question_open_and_the_list_shows_it_in_every_state() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.8", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    let ask = room.store.write(move |tx| {
+        Box::pin(async move {
+            for _ in 0..2 {
+                attention::ask(tx, item, attention::LATE_OBJECTS, NOW).await?;
+            }
+            Ok(())
+        })
+    });
+    ask.await.unwrap();
+    assert_eq!(audit_by_zhang(&room, item).await.unwrap().state, "audited");
+    let list = |mine| WorkFilter { mine, limit: 10, ..WorkFilter::default() };
+    for filter in [list(false), list(true)] {
+        let rows = room.desk.worklist(&liu(), &filter, NOW).await.unwrap();
+        assert_eq!(rows[0].attention, ["late_objects"]);
+    }
+    // A second reason stands beside the first.
+    room.desk.correct_identity(&zhang(), item, other_name(), "登记姓名有误", NOW).await.unwrap();
+    let rows = room.desk.worklist(&liu(), &list(false), NOW).await.unwrap();
+    assert_eq!(rows[0].attention, ["late_objects", "identity_corrected"]);
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
+    let mut asked = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+    (asked.kind, asked.reason) = (ReportKind::Correction, Some("姓名更正".into()));
+    room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+    assert_eq!(number(&room, "SELECT count(*) FROM attention WHERE settled_at IS NULL").await, 0);
+    assert_eq!(number(&room, "SELECT count(*) FROM attention WHERE settled_by LIKE '%/3'").await, 2);
+}
+
+#[tokio::test]
+async fn guesses_of_a_signing_pin_lock_it_also_when_they_come_at_once() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.9", CLINIC, Kind::Xray).await;
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
+    let right = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+    let me = liu();
+    let guesses = (0..3 * LOCKOUT_FAILURES).map(|n| {
+        let wrong = SignRequest { pin: format!("{n:06}"), ..right.clone() };
+        room.desk.sign(&me, item, wrong, NOW)
+    });
+    let codes: Vec<Code> = futures::future::join_all(guesses).await.into_iter().map(|r| r.unwrap_err().code).collect();
+    let tried = codes.iter().filter(|c| **c == Code::PinWrong).count();
+    assert_eq!((tried, codes.len()), (LOCKOUT_FAILURES as usize, 3 * LOCKOUT_FAILURES as usize));
+    // Locked: not even the right one is looked at; afterwards it signs.
+    let locked = room.desk.sign(&liu(), item, right.clone(), NOW).await.unwrap_err();
+    assert_eq!((locked.code, locked.field.as_str()), (Code::AccountLocked, "pin"));
+    assert!(room.trail.0.lock().unwrap().contains(&"liu signer.pin false".to_owned()));
+    let later = NOW.plus_ms(LOCKOUT_MS);
+    room.desk.expire_leases(later).await.unwrap();
+    let lease = room.desk.claim(&liu(), item, later).await.unwrap();
+    room.desk.sign(&liu(), item, SignRequest { epoch: lease.epoch, ..right }, later).await.unwrap();
+    assert_eq!(number(&room, "SELECT pin_failures FROM account WHERE id = 'liu'").await, 0);
+}
+
+#[tokio::test]
+async fn only_the_newest_words_of_a_draft_are_kept_and_none_after_signing() {
+    let room = room().await;
+    let item = film(&room.store, "1.3.10", CLINIC, Kind::Xray).await;
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let mut revision = 0;
+    for _ in 0..5 {
+        let saved = room.desk.save_draft(&liu(), item, lease.epoch, revision, &words(), NOW).await.unwrap();
+        revision = saved.revision;
+    }
+    assert_eq!(number(&room, "SELECT count(*) FROM report_text").await, 1);
+    let asked = request(&room, &liu(), item, lease.epoch, revision).await;
+    room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+    assert_eq!(number(&room, "SELECT count(*) FROM report_text WHERE purpose = 'draft'").await, 0);
+}
