@@ -10,13 +10,14 @@ CREATE TABLE clinic (
   id              TEXT PRIMARY KEY,
   name            TEXT NOT NULL,
   duty_phone      TEXT,
-  -- JSON: {"zone":"Asia/Shanghai","days":[[["08:00","12:00"],["14:00","17:30"]], … seven, Monday first]}
+  -- JSON: {"offset_minutes":480,"days":[[["08:00","12:00"],["14:00","17:30"]], … seven, Monday first]}; {} = duty calendar
   opening_hours   TEXT NOT NULL DEFAULT '{}',
   online          INTEGER NOT NULL DEFAULT 0,
   heard_at        INTEGER,
   silent_since    INTEGER,
-  -- county clock minus agent clock, as measured on the link
+  -- county clock minus agent clock, as measured on the link, and when last; NULL until measured
   clock_offset_ms INTEGER,
+  clock_measured_at INTEGER,
   added_at        INTEGER NOT NULL,
   disabled_at     INTEGER
 ) STRICT;
@@ -48,7 +49,10 @@ CREATE TABLE study (
   exam_time_source TEXT,
   exam_time_zone   TEXT,
   exam_time_ms     INTEGER,
+  -- NULL until the clinic's clock was measured
   clock_offset_ms  INTEGER,
+  -- 1 when that clock jumped around the time of the study: T0 is doubtful
+  clock_jumped     INTEGER NOT NULL DEFAULT 0,
   device_offset_ms INTEGER,
   -- first durable object at the county; NULL while only the manifest is here
   arrived_at       INTEGER,

@@ -1,6 +1,6 @@
 //! The county as the link listener sees it.
 
-use crate::ingest::{Ingest, ensure_clinic};
+use crate::ingest::{self, Ingest, ensure_clinic};
 use crate::link::ports::{Custody, ObjectState, ObjectWriter};
 use crate::returns::Returns;
 use crate::store::{NewEvent, Store, StoreError, event, one_row};
@@ -10,6 +10,7 @@ use relay_core::clock::{SECOND_MS, UtcMs};
 use relay_core::codes::Refusal;
 use relay_core::ids::{ClinicId, LetterId, StudyUid};
 use relay_core::letter::{LetterHead, Note};
+use relay_core::sla::SlaPolicy;
 use relay_core::study::{Manifest, ManifestObject};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -67,24 +68,27 @@ impl County {
 
 async fn record_heard(
     tx: &mut sqlx::SqliteConnection,
+    policy: &SlaPolicy,
     clinic: &ClinicId,
     heard: Heard,
     changed: bool,
 ) -> Result<(), StoreError> {
     ensure_clinic(tx, clinic, heard.at).await?;
     let done = sqlx::query(
-        "UPDATE clinic SET online = $2, heard_at = $3, clock_offset_ms = coalesce($4, clock_offset_ms),
+        "UPDATE clinic SET online = $2, heard_at = $3,
              silent_since = CASE WHEN $2 THEN NULL ELSE silent_since END
          WHERE id = $1",
     )
     .bind(clinic.as_str())
     .bind(heard.online)
     .bind(heard.at.0)
-    .bind(heard.offset_ms)
     .execute(&mut *tx)
     .await
     .map_err(StoreError::database("record that a clinic was heard"))?;
     one_row(&done, "clinic", clinic)?;
+    if let Some(offset_ms) = heard.offset_ms {
+        ingest::clock_measured(tx, policy, clinic, offset_ms, heard.at).await?;
+    }
     if !changed {
         return Ok(());
     }
@@ -108,10 +112,10 @@ impl Custody for County {
         let heard = Heard { online, at: now, offset_ms: clock_offset_ms };
         let Some(before) = self.news(clinic, heard) else { return };
         let changed = before.is_none_or(|b| b.online != online);
-        let owned = clinic.clone();
+        let (owned, policy) = (clinic.clone(), self.ingest.policy());
         let written = self
             .store
-            .write(move |tx| Box::pin(async move { record_heard(tx, &owned, heard, changed).await }))
+            .write(move |tx| Box::pin(async move { record_heard(tx, &policy, &owned, heard, changed).await }))
             .await;
         if let Err(error) = written {
             tracing::warn!(%clinic, error = &error as &dyn std::error::Error, "recording presence");

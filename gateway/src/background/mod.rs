@@ -3,15 +3,17 @@
 
 mod preview;
 pub mod scrub;
-mod silence;
+pub(crate) mod silence;
 pub mod sweep;
 
 use crate::desk::CountyDesk;
 use crate::returns;
 use crate::store::{Store, StoreError};
+use futures::FutureExt as _;
 use relay_core::clock::Clock;
 use relay_core::sla::SlaPolicy;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -37,6 +39,12 @@ pub struct Background {
     pub policy: Arc<SlaPolicy>,
 }
 
+/// One row that cannot be worked on is told, and does not keep the others waiting.
+fn failed(task: &'static str, what: &str, error: &(dyn std::error::Error + 'static)) {
+    metrics::counter!("relay_background_failures_total", "task" => task).increment(1);
+    tracing::error!(task, what, error, "background work failed");
+}
+
 /// Runs `work` every `every` and whenever nudged, until `stop`. A failure is logged and tried again.
 async fn every<F, W>(
     name: &'static str,
@@ -49,9 +57,14 @@ async fn every<F, W>(
     W: Fn() -> F + Send,
 {
     loop {
-        if let Err(error) = work().await {
-            metrics::counter!("relay_background_failures_total", "task" => name).increment(1);
-            tracing::error!(task = name, error = &error as &dyn std::error::Error, "background work failed");
+        // A panic in one task would end them all.
+        match AssertUnwindSafe(work()).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => failed(name, "a round", &error),
+            Err(_) => {
+                metrics::counter!("relay_background_failures_total", "task" => name).increment(1);
+                tracing::error!(task = name, "background work panicked; it goes on with the next round");
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -124,7 +137,9 @@ impl Background {
             returns::stale_statuses(&mut tx, STATUSES).await?
         };
         for study in stale {
-            returns::write_status(&self.store, study, self.clock.now()).await?;
+            if let Err(error) = returns::write_status(&self.store, study, self.clock.now()).await {
+                failed("statuses", &format!("study {study}"), &error);
+            }
         }
         Ok(())
     }

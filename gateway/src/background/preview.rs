@@ -20,16 +20,20 @@ pub(super) async fn make_due(store: &Store, now: UtcMs) -> Result<(), StoreError
     };
     for job in due {
         let made = make(store, &job).await;
-        store
+        let (id, subject) = (job.id, job.subject.clone());
+        let recorded = store
             .write(move |tx| {
                 Box::pin(async move {
                     match made {
-                        Ok(()) => jobs::done(tx, job.id, now).await,
+                        Ok(()) => jobs::done(tx, id, now).await,
                         Err((reason, give_up)) => jobs::failed(tx, &job, &reason, give_up, now).await,
                     }
                 })
             })
-            .await?;
+            .await;
+        if let Err(error) = recorded {
+            super::failed("previews", &subject, &error);
+        }
     }
     Ok(())
 }

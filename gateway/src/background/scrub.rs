@@ -76,15 +76,21 @@ pub async fn unproved(store: &Store, before: UtcMs, limit: i64) -> Result<Vec<Re
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::database("read locations"))?;
-    rows.iter()
-        .map(|row| {
-            let c = Columns::of(row, "location", "?");
-            let hash = c.hash("hash")?;
-            let key = hash.to_hex();
-            let c = Columns::of(row, "location", &key);
-            Ok(Recorded { hash, sha256: c.sha256("sha256")?, length: c.unsigned("length")? })
-        })
-        .collect()
+    let read = |row| {
+        let c = Columns::of(row, "location", "?");
+        let hash = c.hash("hash")?;
+        let key = hash.to_hex();
+        let c = Columns::of(row, "location", &key);
+        Ok(Recorded { hash, sha256: c.sha256("sha256")?, length: c.unsigned("length")? })
+    };
+    let readable = rows.iter().filter_map(|row| match read(row) {
+        Ok(recorded) => Some(recorded),
+        Err::<_, StoreError>(error) => {
+            super::failed("scrub", "a location", &error);
+            None
+        }
+    });
+    Ok(readable.collect())
 }
 
 /// Records a finding; a loss is an event, and the next offer of the object asks the clinic for it again.
@@ -146,7 +152,11 @@ pub(super) async fn some(store: &Store, now: UtcMs) -> Result<(), StoreError> {
         left = left.saturating_sub(recorded.length);
         let (own, hash) = (store.clone(), recorded.hash);
         match tokio::task::spawn_blocking(move || prove(&own, &recorded)).await {
-            Ok(finding) => record(store, hash, finding, now).await?,
+            Ok(finding) => {
+                if let Err(error) = record(store, hash, finding, now).await {
+                    super::failed("scrub", &hash.to_hex(), &error);
+                }
+            }
             Err(error) => tracing::error!(%error, "proving an object"),
         }
     }

@@ -14,7 +14,7 @@ const DEFAULT_OFFSET_MINUTES: i64 = 480;
 
 /// Opening hours of a clinic, as in `clinic.opening_hours`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 struct Hours {
     /// Minutes east of UTC.
     offset_minutes: Option<i64>,
@@ -26,6 +26,32 @@ fn minute(text: &str) -> Option<i64> {
     let (hours, minutes) = text.split_once(':')?;
     let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
     ((0..=24).contains(&hours) && (0..60).contains(&minutes)).then_some(hours * 60 + minutes)
+}
+
+/// Minutes east of UTC of any place on earth.
+const OFFSETS: std::ops::RangeInclusive<i64> = -12 * 60..=14 * 60;
+
+/// Judges opening hours before they are stored.
+///
+/// # Errors
+/// Naming the field and what is wrong with it.
+pub(crate) fn check_hours(text: &str) -> Result<(), String> {
+    let hours: Hours = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    if hours.offset_minutes.is_some_and(|offset| !OFFSETS.contains(&offset)) {
+        return Err("offset_minutes: minutes east of UTC, -720 to 840".to_owned());
+    }
+    if !matches!(hours.days.len(), 0 | 7) {
+        return Err(format!("days: {} days, seven are needed, Monday first", hours.days.len()));
+    }
+    for (day, spans) in hours.days.iter().enumerate() {
+        for (from, to) in spans {
+            match minute(from).zip(minute(to)) {
+                Some((from, to)) if from < to && to <= 24 * 60 => {}
+                _ => return Err(format!("days[{day}]: {from}–{to} is no span of times HH:MM within the day")),
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Hours {
@@ -57,7 +83,11 @@ pub(super) async fn watch(store: &Store, policy: &SlaPolicy, now: UtcMs) -> Resu
     };
     for (clinic, since) in silent {
         tracing::warn!(%clinic, since = %since.to_rfc3339(), "a clinic is silent");
-        store.write(move |tx| Box::pin(async move { mark(tx, &clinic, since, now).await })).await?;
+        let name = clinic.to_string();
+        let marked = store.write(move |tx| Box::pin(async move { mark(tx, &clinic, since, now).await }));
+        if let Err(error) = marked.await {
+            super::failed("silence", &name, &error);
+        }
     }
     Ok(())
 }
@@ -77,16 +107,29 @@ async fn newly_silent(
     .map_err(StoreError::database("find silent clinics"))?;
     let mut silent = Vec::new();
     for row in &rows {
-        let id: ClinicId = Columns::of(row, "clinic", "?").parsed("id")?;
-        let c = Columns::of(row, "clinic", id.as_str());
-        let since = c.time_or_none("heard_at")?.unwrap_or(c.time("added_at")?);
-        let hours: Hours = c.json("opening_hours")?;
-        // Open now, and open all the time that it was silent long enough.
-        if hours.open(policy, now) && hours.open(policy, now.plus_ms(-SILENT_MS)) {
-            silent.push((id.clone(), since));
+        match read(row) {
+            // Open now, and open all the time that it was silent long enough.
+            Ok((id, since, hours)) => {
+                if hours.open(policy, now) && hours.open(policy, now.plus_ms(-SILENT_MS)) {
+                    silent.push((id, since));
+                }
+            }
+            Err(error) => super::failed("silence", "a clinic", &error),
         }
     }
     Ok(silent)
+}
+
+/// Hours that cannot be read count as the county's duty calendar: such a clinic is watched, too.
+fn read(row: &sqlx::sqlite::SqliteRow) -> Result<(ClinicId, UtcMs, Hours), StoreError> {
+    let id: ClinicId = Columns::of(row, "clinic", "?").parsed("id")?;
+    let c = Columns::of(row, "clinic", id.as_str());
+    let since = c.time_or_none("heard_at")?.unwrap_or(c.time("added_at")?);
+    let hours = c.json("opening_hours").unwrap_or_else(|error| {
+        super::failed("silence", id.as_str(), &error);
+        Hours::default()
+    });
+    Ok((id, since, hours))
 }
 
 async fn mark(
@@ -135,6 +178,35 @@ mod tests {
         assert!(!open.open(&policy, NOW.plus_ms(4 * 60 * MINUTE_MS)));
         assert!(open.open(&policy, NOW.plus_ms(5 * 60 * MINUTE_MS)));
         assert!(!open.open(&policy, NOW.plus_ms(DAY_MS)));
+    }
+
+    #[test]
+    fn opening_hours_are_judged_before_they_are_stored() {
+        assert_eq!(check_hours("{}"), Ok(()));
+        assert_eq!(check_hours(r#"{"offset_minutes":480,"days":[[["08:00","24:00"]],[],[],[],[],[],[]]}"#), Ok(()));
+        for (bad, told) in [
+            ("[]", "invalid"),
+            (r#"{"days":[[["08:00","12:00"]]]}"#, "seven"),
+            (r#"{"days":[[["12:00","08:00"]],[],[],[],[],[],[]]}"#, "days[0]"),
+            (r#"{"days":[[],[["8","12:00"]],[],[],[],[],[]]}"#, "days[1]"),
+            (r#"{"offset_minutes":9000}"#, "offset_minutes"),
+            (r#"{"zone":"Asia/Shanghai"}"#, "zone"),
+        ] {
+            let reason = check_hours(bad).unwrap_err();
+            assert!(reason.contains(told), "{bad}: {reason}");
+        }
+    }
+
+    #[tokio::test]
+    async fn hours_that_cannot_be_read_hide_no_clinic() {
+        let lab = Lab::new().await;
+        lab.execute(
+            "INSERT INTO clinic (id, name, added_at, opening_hours) VALUES
+             ('broken', 'A', 0, '{\"days\":7}'), ('whole', 'B', 0, '{}')",
+        )
+        .await;
+        watch(&lab.store, &policy(), NOW).await.unwrap();
+        assert_eq!(lab.number("SELECT count(*) FROM clinic WHERE silent_since IS NOT NULL").await, 2);
     }
 
     #[tokio::test]

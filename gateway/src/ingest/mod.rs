@@ -8,6 +8,7 @@ mod exam_time;
 mod facts;
 mod manifest;
 mod open;
+mod quarantine;
 mod ranges;
 mod record;
 mod restore;
@@ -19,10 +20,12 @@ pub use manifest::ensure_clinic;
 pub(crate) use open::partial_name;
 pub(crate) use settle::settle_with;
 pub use settle::settle;
+pub use timing::clock_measured;
 
 use crate::link::ports::{ObjectState, ObjectWriter};
 use crate::store::{Columns, Store, StoreError, signed};
 use open::OpenPartials;
+use quarantine::Quarantine;
 use relay_core::clock::{Clock, UtcMs};
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
@@ -61,6 +64,7 @@ struct Inner {
     policy: Arc<SlaPolicy>,
     room: Room,
     open: OpenPartials,
+    quarantine: Quarantine,
 }
 
 /// Ingest. Cheap to clone.
@@ -97,7 +101,14 @@ impl Ingest {
     /// Ingest into `store`.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, policy: Arc<SlaPolicy>, room: Room) -> Self {
-        Self(Arc::new(Inner { store, clock, policy, room, open: OpenPartials::default() }))
+        let quarantine = Quarantine::new(room.quarantine_bytes);
+        Self(Arc::new(Inner { store, clock, policy, room, open: OpenPartials::default(), quarantine }))
+    }
+
+    /// Service levels in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<SlaPolicy> {
+        Arc::clone(&self.0.policy)
     }
 
     /// Records a manifest and says, object by object and in its order, what is here and what is missing. Idempotent.

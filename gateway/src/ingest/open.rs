@@ -19,18 +19,46 @@ const MAX_REMEMBERED: usize = 512;
 
 /// One unfinished object.
 #[derive(Debug, Default)]
+pub(super) struct Unfinished {
+    /// What only one writer at a time may touch; held over the hashing of the whole object.
+    pub(super) state: Mutex<PartialState>,
+    /// Written, as this process knows it. Apart from the state: whoever asks what is missing waits for no disk.
+    written: std::sync::Mutex<Ranges>,
+}
+
+impl Unfinished {
+    fn ranges(&self) -> std::sync::MutexGuard<'_, Ranges> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is written.
+    pub(super) fn written(&self) -> Ranges {
+        self.ranges().clone()
+    }
+
+    /// Notes a written range.
+    pub(super) fn wrote(&self, range: std::ops::Range<u64>) {
+        self.ranges().insert(range);
+    }
+
+    /// Nothing is here any more.
+    pub(super) fn lost(&self) {
+        *self.ranges() = Ranges::default();
+    }
+}
+
+/// The part of an unfinished object that one writer at a time touches.
+#[derive(Debug, Default)]
 pub(super) struct PartialState {
     /// The open file; `None` before the first byte and while a blocking task holds it.
     pub(super) file: Option<Partial>,
-    /// Written, as this process knows it.
-    pub(super) written: Ranges,
     /// Bytes written since the last sync.
     pub(super) unsynced: u64,
     /// What became of it.
     pub(super) done: Option<Result<ObjectReceipt, Refusal>>,
 }
 
-pub(super) type Shared = Arc<Mutex<PartialState>>;
+pub(super) type Shared = Arc<Unfinished>;
 type Key = (ClinicId, ObjectHash);
 
 #[derive(Debug, Default)]
@@ -62,7 +90,7 @@ impl OpenPartials {
         object: &ManifestObject,
     ) -> Result<Ranges, StoreError> {
         if let Some(shared) = self.find(&(clinic.clone(), object.coded.hash)) {
-            return Ok(shared.lock().await.written.clone());
+            return Ok(shared.written());
         }
         synced(store, reader, clinic, object).await
     }
@@ -85,7 +113,8 @@ impl OpenPartials {
             None => None,
         };
         let written = synced(store, reader, clinic, object).await?;
-        let fresh = Arc::new(Mutex::new(PartialState { written, done, ..PartialState::default() }));
+        let state = Mutex::new(PartialState { done, ..PartialState::default() });
+        let fresh = Arc::new(Unfinished { state, written: std::sync::Mutex::new(written) });
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MAX_REMEMBERED {
             // Nobody holds these; what was synced of them is in the table.

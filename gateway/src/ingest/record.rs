@@ -52,16 +52,17 @@ pub(super) async fn object(
         return Ok(receipt);
     }
     location(tx, a).await?;
+    if healed(tx, id, a).await? {
+        forget_partial(tx, &a.clinic, &a.object).await?;
+        forget_refusal(tx, a).await?;
+        settle(tx, policy, id, a.now).await?;
+        return Ok(ObjectReceipt { hash: a.object.hash, sha256: a.sha256, stored_at: a.now });
+    }
     let (here, identity_differs) = identity(tx, id, &a.facts.person).await?;
     let others = versions_of(tx, id, a).await?;
     insert_object(tx, id, a, others > 0).await?;
     forget_partial(tx, &a.clinic, &a.object).await?;
-    sqlx::query("DELETE FROM refused WHERE clinic = $1 AND hash = $2")
-        .bind(a.clinic.as_str())
-        .bind(&a.object.hash.0[..])
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("forget a refusal"))?;
+    forget_refusal(tx, a).await?;
     person(tx, id, &a.facts.person, here == 0).await?;
     describe(tx, id, a).await?;
     if let Some(exam) = &a.facts.exam {
@@ -89,6 +90,47 @@ pub(super) async fn object(
     }
     settle(tx, policy, id, a.now).await?;
     Ok(ObjectReceipt { hash: a.object.hash, sha256: a.sha256, stored_at: a.now })
+}
+
+/// An object that is recorded already and whose bytes had been lost or damaged: they are back, nothing else changes. Which
+/// version of an image is the current one was decided when it first came.
+async fn healed(tx: &mut SqliteConnection, id: i64, a: &Arrived) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE object SET stored_at = $3 WHERE study_id = $1 AND hash = $2")
+        .bind(id)
+        .bind(&a.object.hash.0[..])
+        .bind(a.now.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("heal an object"))?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let healed = NewEvent {
+        at: a.now,
+        actor: a.clinic.as_str(),
+        kind: "object.healed",
+        subject: format!("{}/{}", a.clinic, a.study),
+        clinic: Some(&a.clinic),
+        study_id: Some(id),
+        work_item: None,
+        class: None,
+        body: json!({ "object": a.object.hash }),
+    };
+    event::append(tx, healed).await?;
+    if a.facts.has_pixels {
+        crate::jobs::add(tx, "preview", &a.object.hash.to_hex(), a.now).await?;
+    }
+    Ok(true)
+}
+
+async fn forget_refusal(tx: &mut SqliteConnection, a: &Arrived) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM refused WHERE clinic = $1 AND hash = $2")
+        .bind(a.clinic.as_str())
+        .bind(&a.object.hash.0[..])
+        .execute(tx)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::database("forget a refusal"))
 }
 
 /// The receipt of an object that is durable in this study.
@@ -182,8 +224,7 @@ async fn insert_object(
         "INSERT INTO object (study_id, clinic, hash, sha256, length, kind, instance_uid, series_uid, sop_class, modality,
              \"rows\", \"columns\", frames, body_part, laterality, view_position, transfer_syntax, description,
              is_waveform, conflict, notes, stored_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-         ON CONFLICT (study_id, hash) DO UPDATE SET current = 1",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
     )
     .bind(id)
     .bind(a.clinic.as_str())

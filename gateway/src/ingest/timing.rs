@@ -1,9 +1,13 @@
-//! Keeps the exam time with its text and source, learns device clocks, and sets T0 by the rule of [`super::exam_time`].
+//! Keeps the exam time with its text and source, learns device and agent clocks, and sets T0 by the rule of
+//! [`super::exam_time`].
 
 use super::exam_time::Known;
 use super::facts::ExamFacts;
+use crate::sla;
 use crate::store::{Columns, StoreError, one_row};
-use relay_core::clock::UtcMs;
+use relay_core::clock::{SECOND_MS, UtcMs};
+use relay_core::ids::ClinicId;
+use relay_core::sla::SlaPolicy;
 use sqlx::SqliteConnection;
 
 /// `study.exam_time_source` when the agent's manifest gave the time.
@@ -68,7 +72,7 @@ async fn sample(tx: &mut SqliteConnection, id: i64, exam: UtcMs, now: UtcMs) -> 
 pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
     let row = sqlx::query(
         "SELECT s.exam_time_ms, s.exam_time_source, s.first_object_at,
-                coalesce(s.clock_offset_ms, c.clock_offset_ms, 0) AS clock_offset_ms,
+                coalesce(s.clock_offset_ms, c.clock_offset_ms) AS clock_offset_ms, s.clock_jumped,
                 d.offset_ms, d.samples
          FROM study s JOIN clinic c ON c.id = s.clinic LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source
          WHERE s.id = $1",
@@ -81,12 +85,13 @@ pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Re
     let c = Columns::of(&row, "study", &key);
     let source: Option<String> = c.get("exam_time_source")?;
     let (offset, samples): (Option<i64>, Option<i64>) = (c.get("offset_ms")?, c.get("samples")?);
-    let clock_offset_ms: i64 = c.get("clock_offset_ms")?;
+    let (clock_offset_ms, jumped): (Option<i64>, bool) = (c.get("clock_offset_ms")?, c.get("clock_jumped")?);
     let known = Known {
         exam: c.time_or_none("exam_time_ms")?,
         doubtful: source.is_some_and(|s| s.ends_with(DOUBTED)),
         first_object: c.time("first_object_at")?,
-        clock_offset_ms,
+        // Not measured yet: no correction now, and a new T0 at the first measurement.
+        clock_offset_ms: clock_offset_ms.unwrap_or(0),
         device: offset.zip(samples),
         now,
     };
@@ -96,11 +101,75 @@ pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Re
     )
     .bind(id)
     .bind(t0.at.0)
-    .bind(t0.suspect)
+    .bind(t0.suspect || jumped)
     .bind(t0.device_offset_ms)
     .bind(clock_offset_ms)
     .execute(tx)
     .await
     .map_err(StoreError::database("set T0"))?;
     one_row(&done, "study", id)
+}
+
+/// A measured offset that differs from the one before by more than this is a clock that was set, not one that drifts.
+const CLOCK_JUMP_MS: i64 = 5 * SECOND_MS;
+/// Studies timed anew at one measurement: more than a clinic has open.
+const RETIME_LIMIT: i64 = 1_000;
+
+/// The clinic's clock was measured. Studies that nobody has signed and that were announced under an unmeasured clock get
+/// their T0 now. Those announced since the last measurement of a clock that has jumped meanwhile get the new offset too,
+/// and are marked: before or after the jump, nobody knows.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn clock_measured(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    clinic: &ClinicId,
+    offset_ms: i64,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT clock_offset_ms, clock_measured_at FROM clinic WHERE id = $1")
+        .bind(clinic.as_str())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::database("read a clinic's clock"))?;
+    let c = Columns::of(&row, "clinic", clinic.as_str());
+    let (before, since): (Option<i64>, Option<i64>) = (c.get("clock_offset_ms")?, c.get("clock_measured_at")?);
+    let done = sqlx::query("UPDATE clinic SET clock_offset_ms = $2, clock_measured_at = $3 WHERE id = $1")
+        .bind(clinic.as_str())
+        .bind(offset_ms)
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("keep a clinic's clock"))?;
+    one_row(&done, "clinic", clinic)?;
+    let jumped = before.is_some_and(|before| offset_ms.saturating_sub(before).saturating_abs() > CLOCK_JUMP_MS);
+    if before.is_some() && !jumped {
+        return Ok(());
+    }
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT s.id FROM study s WHERE s.clinic = $1 AND (s.clock_offset_ms IS NULL OR $2 AND s.created_at >= $3)
+           AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.study_id = s.id
+                           AND w.state IN ('signed', 'audited', 'closed', 'withdrawn'))
+         ORDER BY s.id DESC LIMIT $4",
+    )
+    .bind(clinic.as_str())
+    .bind(jumped)
+    .bind(since.unwrap_or(i64::MIN))
+    .bind(RETIME_LIMIT)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("find studies of an unmeasured clock"))?;
+    for id in ids {
+        sqlx::query("UPDATE study SET clock_offset_ms = $2, clock_jumped = max(clock_jumped, $3) WHERE id = $1")
+            .bind(id)
+            .bind(offset_ms)
+            .bind(jumped)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("time a study by a measured clock"))?;
+        retime(tx, id, now).await?;
+        sla::refresh(tx, policy, id).await?;
+    }
+    Ok(())
 }

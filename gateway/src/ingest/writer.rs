@@ -76,8 +76,8 @@ impl PartialWriter {
         }
         let bytes = std::mem::take(&mut self.buffer);
         let (from, to) = (self.at, self.at + bytes.len() as u64);
-        let state = Arc::clone(&self.state);
-        let mut state = state.lock().await;
+        let shared = Arc::clone(&self.state);
+        let mut state = shared.state.lock().await;
         if state.done.is_some() {
             self.at = to;
             return Ok(());
@@ -91,13 +91,12 @@ impl PartialWriter {
                 .map_err(lost_task)?;
         state.file = file;
         written.map_err(|e| disk_refusal(&e))?;
-        state.written.insert(from..to);
+        shared.wrote(from..to);
         state.unsynced += to - from;
         self.at = to;
         if sync {
             state.unsynced = 0;
-            let ranges = state.written.clone();
-            self.remember(ranges).await?;
+            self.remember(shared.written()).await?;
         }
         Ok(())
     }
@@ -167,7 +166,7 @@ impl PartialWriter {
             Finished::Failed(refusal) => return Err(refusal),
             Finished::Lost => {
                 // What was received is not on the disk any more (a failed sync took it): ask for all of it again.
-                state.written = Ranges::default();
+                self.state.lost();
                 self.remember(Ranges::default()).await?;
                 let reason = "the county lost the bytes before they were named; they are asked for again";
                 return Err(Refusal::new(Code::StorageFailed, "disk", reason));
@@ -255,12 +254,12 @@ impl ObjectWriter for PartialWriter {
             return Ok(Some(receipt));
         }
         self.flush().await?;
-        let state = Arc::clone(&self.state);
-        let mut state = state.lock().await;
+        let shared = Arc::clone(&self.state);
+        let mut state = shared.state.lock().await;
         if let Some(done) = &state.done {
             return done.clone().map(Some);
         }
-        if !state.written.covers(self.object.coded.length) {
+        if !shared.written().covers(self.object.coded.length) {
             return Ok(None);
         }
         self.complete(&mut state, now).await.map(Some)
@@ -418,22 +417,19 @@ fn hash_of(plain: &Partial) -> Result<relay_core::ids::ObjectHash, BlobError> {
 
 /// Moves what was refused out of the way, within the quarantine's room; gives the file's name under the home.
 async fn quarantine(ingest: &Ingest, clinic: &ClinicId, object: &ManifestObject) -> Option<String> {
-    let store = ingest.0.store.clone();
-    let (name, limit) = (name_of(clinic, object), ingest.0.room.quarantine_bytes);
+    let (ingest, name) = (ingest.clone(), name_of(clinic, object));
     let kept = format!("{QUARANTINE_DIR}/{clinic}-{}", object.hash.to_hex());
     let moved = tokio::task::spawn_blocking(move || {
+        let store = &ingest.0.store;
         let blobs = store.blobs();
         let plain = format!("{name}.plain");
         // The plaintext, where it was restored; else the coded form as it came.
         let from = if blobs.partial_path(&plain).is_file() { plain.clone() } else { name.clone() };
         let from_path = blobs.partial_path(&from);
         let length = std::fs::metadata(&from_path).map_or(0, |m| m.len());
-        let dir = store.home().join(QUARANTINE_DIR);
-        let used: u64 = std::fs::read_dir(&dir)
-            .map(|entries| entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
-            .unwrap_or(0);
-        let fits = used.saturating_add(length) <= limit;
-        let moved = fits && store.disk().rename(&from_path, &store.home().join(&kept)).is_ok();
+        let moved = ingest.0.quarantine.admit(&store.home().join(QUARANTINE_DIR), length, || {
+            store.disk().rename(&from_path, &store.home().join(&kept)).is_ok()
+        });
         for left in [&plain, &name] {
             if let Err(error) = blobs.discard(left) {
                 tracing::warn!(error = &error as &dyn std::error::Error, "dropping a refused object");

@@ -49,10 +49,11 @@ fn done(who: &str, action: &str, subject: &str, now: UtcMs) -> Entry {
 /// Lists a clinic, or changes its name, telephone and hours.
 ///
 /// # Errors
-/// When the hours are not JSON, or the store fails.
+/// Naming what is wrong with the hours; when the store fails.
 pub async fn add_clinic(store: &Store, new: NewClinic, now: UtcMs) -> anyhow::Result<()> {
     if let Some(hours) = &new.hours {
-        serde_json::from_str::<serde_json::Value>(hours).context("field hours is not JSON")?;
+        let judged = crate::background::silence::check_hours(hours);
+        judged.map_err(|reason| anyhow::anyhow!("field hours: {reason}"))?;
     }
     store
         .write(move |tx| {

@@ -152,7 +152,16 @@ pub async fn expire_leases(tx: &mut SqliteConnection, now: UtcMs) -> Result<u64,
     .map_err(StoreError::database("look for ended leases"))?;
     let mut ended = 0;
     for row in rows {
-        let before = load(tx, &Scope::County, row.get("id")).await?;
+        let id: i64 = row.get("id");
+        let before = match load(tx, &Scope::County, id).await {
+            Ok(before) => before,
+            // A row that cannot be read is told; the other leases end.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(work_item = id, error = &error as &dyn std::error::Error, "a lease cannot end");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let holder = before.item.lease.as_ref().map(|l| l.holder.clone());
         if let (Some(item), Some(holder)) = (before.item.clone().expired(now), holder) {
             let stored = before.with(item);
