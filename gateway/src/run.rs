@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use viewer_api::DecodePool;
 use viewer_api::auth::OsEntropy;
 
 /// Time that listeners and background have after the first signal; the link and the pages have limits of their own below.
@@ -114,10 +115,13 @@ pub async fn run(
         pid: std::process::id(),
     };
 
-    let viewer = viewer_api::Viewer::new(
+    // One budget of memory for pages and previews.
+    let decoders = DecodePool::default();
+    let viewer = viewer_api::Viewer::with_decoders(
         Arc::new(parts.desk.clone()),
         Arc::clone(&parts.clock),
         Arc::new(OsEntropy),
+        decoders.clone(),
         stages.finish.clone(),
     )
     .map_err(|problem| anyhow::anyhow!("preparing the reading room: {}", problem.0))?;
@@ -145,6 +149,7 @@ pub async fn run(
         desk: parts.desk.clone(),
         clock: Arc::clone(&parts.clock),
         policy: Arc::new(config.policy(home.path())?),
+        decoders,
     };
     tasks.spawn(helpers.run(finish.clone()));
 

@@ -19,6 +19,7 @@ mod state;
 #[cfg(feature = "test-desk")]
 pub mod testing;
 
+pub use image::pool::DecodePool;
 pub use image::preview::make_preview;
 pub use routes::{PREFIX, openapi, openapi_text};
 pub use serve::serve;

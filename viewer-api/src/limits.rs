@@ -59,6 +59,14 @@ pub const MAX_PASSWORD_BYTES: usize = 1_024;
 pub const MAX_FRAME_SAMPLES: u64 = 36 * 1024 * 1024;
 /// Bytes of a DICOM file that is decoded here; larger ones can be downloaded.
 pub const MAX_DECODE_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of a DICOM header that is read whole: with overlays and private dumps a few; small elements take many times
+/// their bytes in memory.
+pub const MAX_DICOM_HEADER_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of an uncompressed frame in memory at a time when its preview is made.
+pub const MAX_STRIP_BYTES: u64 = 8 * 1024 * 1024;
+/// Memory for the preview of a frame that must be in memory whole (coded bytes, samples, the codec's own copy), in bytes;
+/// what needs more has no stored preview and is decoded when somebody asks for it.
+pub const PREVIEW_BUDGET_BYTES: u64 = 64 * 1024 * 1024;
 /// Memory that all decoders share, in MiB: one 15 MB film (file, samples, and the codec's own copy), or several ECG-sized.
 pub const DECODE_BUDGET_MIB: u32 = 64;
 /// Decoders running at one time.

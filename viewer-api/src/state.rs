@@ -50,6 +50,20 @@ impl Viewer {
         entropy: Arc<dyn Entropy>,
         stop: CancellationToken,
     ) -> Result<Self, Problem> {
+        Self::with_decoders(desk, clock, entropy, DecodePool::default(), stop)
+    }
+
+    /// As [`Self::new`], over decoders that others share: one budget of memory for the whole process.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_decoders(
+        desk: Arc<dyn ReadingDesk>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        decoders: DecodePool,
+        stop: CancellationToken,
+    ) -> Result<Self, Problem> {
         let passwords = Verifier::new(entropy.as_ref())?;
         Ok(Self(Arc::new(Parts {
             desk,
@@ -58,7 +72,7 @@ impl Viewer {
             passwords,
             login_rate: LoginRate::default(),
             unknown_logins: UnknownLogins::default(),
-            decoders: DecodePool::default(),
+            decoders,
             streams: Arc::new(Semaphore::new(MAX_EVENT_STREAMS)),
             stop,
         })))

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use viewer_api::DecodePool;
 
 /// Leases, statuses, previews: how often without a nudge.
 const QUICK: Duration = Duration::from_secs(5);
@@ -37,6 +38,8 @@ pub struct Background {
     pub clock: Arc<dyn Clock>,
     /// Service levels and the duty calendar.
     pub policy: Arc<SlaPolicy>,
+    /// Turns for image decoders, shared with the pages.
+    pub decoders: DecodePool,
 }
 
 /// One row that cannot be worked on is told, and does not keep the others waiting.
@@ -85,6 +88,7 @@ impl Background {
             every("statuses", QUICK, status, stop.clone(), || self.statuses()),
             every("previews", QUICK, preview, stop.clone(), || preview::make_due(
                 &self.store,
+                &self.decoders,
                 self.clock.now()
             )),
             every("overdue", SLOW, Arc::clone(&quiet), stop.clone(), || {

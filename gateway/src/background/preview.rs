@@ -5,21 +5,26 @@ use crate::store::{Store, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::ObjectHash;
+use viewer_api::DecodePool;
+use viewer_api::limits::PREVIEW_BUDGET_BYTES;
+use viewer_api::problem::Problem;
 
 /// Previews made in one round; one at a time, so that memory stays bounded.
 const ROUND: i64 = 32;
+/// What a preview may take of the decoders' budget.
+const PREVIEW_MIB: u32 = (PREVIEW_BUDGET_BYTES >> 20) as u32;
 
 /// Makes the previews that are due.
 ///
 /// # Errors
 /// [`StoreError`].
-pub(super) async fn make_due(store: &Store, now: UtcMs) -> Result<(), StoreError> {
+pub(super) async fn make_due(store: &Store, decoders: &DecodePool, now: UtcMs) -> Result<(), StoreError> {
     let due = {
         let mut tx = store.read().await?;
         jobs::due(&mut tx, "preview", now, ROUND).await?
     };
     for job in due {
-        let made = make(store, &job).await;
+        let made = make(store, decoders, &job).await;
         let (id, subject) = (job.id, job.subject.clone());
         let recorded = store
             .write(move |tx| {
@@ -39,23 +44,23 @@ pub(super) async fn make_due(store: &Store, now: UtcMs) -> Result<(), StoreError
 }
 
 /// Why, and whether trying again is of no use.
-async fn make(store: &Store, job: &Job) -> Result<(), (String, bool)> {
+async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<(), (String, bool)> {
     let hash = ObjectHash::from_hex(&job.subject).map_err(|e| (e.to_string(), true))?;
     let (from, to, disk) = (store.blobs().path_of(&hash), store.preview_path(&hash), store.disk().clone());
-    let made = tokio::task::spawn_blocking(move || {
+    let made = decoders.run(PREVIEW_MIB, move || {
         if let Some(dir) = to.parent() {
-            disk.create_dir_all(dir)
-                .map_err(|e| Refusal::new(Code::StorageFailed, "preview", e.to_string()))?;
+            disk.create_dir_all(dir).map_err(|e| {
+                Problem(Refusal::new(Code::StorageFailed, "preview", e.to_string()))
+            })?;
         }
-        viewer_api::make_preview(disk.as_ref(), &from, &to).map(|_| ()).map_err(|problem| problem.0)
+        viewer_api::make_preview(disk.as_ref(), &from, &to).map(|_| ())
     });
-    match made.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(refusal)) => {
+    match made.await.map_err(|problem| problem.0) {
+        Ok(()) => Ok(()),
+        Err(refusal) => {
             let give_up = refusal.code.fault() == relay_core::codes::Fault::Sender;
             tracing::info!(object = %hash, %refusal, "no preview");
             Err((refusal.to_string(), give_up))
         }
-        Err(_) => Err(("the decoder ended early".to_owned(), false)),
     }
 }

@@ -93,6 +93,25 @@ pub async fn unproved(store: &Store, before: UtcMs, limit: i64) -> Result<Vec<Re
     Ok(readable.collect())
 }
 
+/// The location row of a hash, when it is an object's.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn recorded(store: &Store, hash: &ObjectHash) -> Result<Option<Recorded>, StoreError> {
+    let mut tx = store.read().await?;
+    let row = sqlx::query("SELECT sha256, length FROM location WHERE hash = $1")
+        .bind(&hash.0[..])
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::database("read a location"))?;
+    row.map(|row| {
+        let key = hash.to_hex();
+        let c = Columns::of(&row, "location", &key);
+        Ok(Recorded { hash: *hash, sha256: c.sha256("sha256")?, length: c.unsigned("length")? })
+    })
+    .transpose()
+}
+
 /// Records a finding; a loss is an event, and the next offer of the object asks the clinic for it again.
 ///
 /// # Errors

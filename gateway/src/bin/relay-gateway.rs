@@ -290,11 +290,22 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
             let how = if link { backup::Blobs::Link } else { backup::Blobs::Copy };
             let done = backup::backup(&home, &store, &std::path::absolute(dir)?, how, now).await;
             store.close().await;
-            say_json(&done?)?;
+            let seal = done?;
+            say_json(&seal)?;
+            return Ok(whole(seal.faults.is_empty()));
         }
-        Command::Restore { dir } => say_json(&backup::restore(&dir, &home, now).await?)?,
+        Command::Restore { dir } => {
+            let restored = backup::restore(&dir, &home, now).await?;
+            say_json(&restored)?;
+            return Ok(whole(restored.faults.is_empty()));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was done is done; a fault that it lists must not go unnoticed by the script that asked for it.
+fn whole(whole: bool) -> ExitCode {
+    if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn run_gateway(home: Home) -> anyhow::Result<ExitCode> {

@@ -1,5 +1,6 @@
 //! Samples of one frame, as they are stored: no modality transformation, no window, no colour transform of grey.
 
+use super::native::Native;
 use super::{facts, header};
 use crate::api::image::FrameInfo;
 use crate::problem::Problem;
@@ -29,7 +30,22 @@ pub struct Frame {
 pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
     // The header first: what is too large or not there is refused before its pixels are read.
     let source = header::Source::of(path)?;
-    facts::frame_info(&source.header()?, frame)?;
+    let header = source.header()?;
+    facts::frame_info(&header, frame)?;
+    if let Some(mut native) = Native::of(&source, &header, frame)? {
+        let rows = native.info.rows;
+        let lines = native.lines(0..rows, u64::MAX)?;
+        return Ok(Frame { info: FrameInfo { rows, ..native.info }, ..lines }.settled());
+    }
+    drop(header);
+    coded(&source, frame)
+}
+
+/// A frame that only its codec can read: the whole object is in memory meanwhile.
+///
+/// # Errors
+/// As [`frame`].
+pub(super) fn coded(source: &header::Source<'_>, frame: u32) -> Result<Frame, Problem> {
     let object = source.whole()?;
     let info = facts::frame_info(&object, frame)?;
     let syntax = TransferSyntaxRegistry.get(&info.transfer_syntax).filter(|syntax| syntax.can_decode_all());
@@ -61,10 +77,7 @@ pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
     };
     let mut frame = Frame { container, sample_bytes, high_bit, info };
     frame.container.truncate(samples * sample_bytes);
-    if sample_bytes == 1 {
-        frame.info.bits_stored = frame.info.bits_stored.min(8);
-        frame.high_bit = frame.high_bit.min(7);
-    }
+    frame = frame.settled();
     if frame.info.samples_per_pixel == 3 {
         frame.colour(planar, &photometric)?;
     } else if !photometric.starts_with("MONOCHROME") {
@@ -75,6 +88,26 @@ pub fn frame(path: &Path, frame: u32) -> Result<Frame, Problem> {
 }
 
 impl Frame {
+    /// Samples as an uncompressed file holds them.
+    pub(super) fn of_native(info: FrameInfo, container: Vec<u8>, sample_bytes: usize, high_bit: u16) -> Self {
+        Self { info, container, sample_bytes, high_bit }.settled()
+    }
+
+    /// Facts and container agree on the bits of a sample.
+    fn settled(mut self) -> Self {
+        if self.sample_bytes == 1 {
+            self.info.bits_stored = self.info.bits_stored.min(8);
+            self.high_bit = self.high_bit.min(7);
+        }
+        self
+    }
+
+    /// Colour of pixels side by side as RGB.
+    pub(super) fn into_rgb(mut self, photometric: &str) -> Result<Self, Problem> {
+        self.colour(false, photometric)?;
+        Ok(self)
+    }
+
     /// Interleaves planes and turns YBR_FULL into RGB.
     fn colour(&mut self, planar: bool, photometric: &str) -> Result<(), Problem> {
         if self.sample_bytes != 1 {

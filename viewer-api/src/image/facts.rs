@@ -35,6 +35,20 @@ fn required(object: &InMemDicomObject, tag: Tag, name: &str) -> Result<u32, Prob
 /// # Errors
 /// `UNDECODABLE_IMAGE` naming the attribute, `NOT_FOUND` for a frame that is not there.
 pub fn frame_info(object: &DefaultDicomObject, frame: u32) -> Result<FrameInfo, Problem> {
+    let info = unbounded(object, frame)?;
+    let samples = u64::from(info.rows) * u64::from(info.columns) * u64::from(info.samples_per_pixel);
+    if samples > MAX_FRAME_SAMPLES {
+        let reason = format!("{samples} samples, at most {MAX_FRAME_SAMPLES} are decoded here");
+        return Err(Problem::new(Code::RefusedTooLarge, "frame", reason));
+    }
+    Ok(info)
+}
+
+/// As [`frame_info`], for frames of any size.
+///
+/// # Errors
+/// As [`frame_info`].
+pub(super) fn unbounded(object: &DefaultDicomObject, frame: u32) -> Result<FrameInfo, Problem> {
     let rows = required(object, tags::ROWS, "(0028,0010) Rows")?;
     let columns = required(object, tags::COLUMNS, "(0028,0011) Columns")?;
     let frames = object
@@ -52,11 +66,6 @@ pub fn frame_info(object: &DefaultDicomObject, frame: u32) -> Result<FrameInfo, 
     let samples = object.int(tags::SAMPLES_PER_PIXEL).unwrap_or(1);
     if samples != 1 && samples != 3 {
         return Err(field("(0028,0002) SamplesPerPixel", format!("{samples} is neither 1 nor 3")));
-    }
-    if u64::from(rows) * u64::from(columns) * u64::from(samples.unsigned_abs()) > MAX_FRAME_SAMPLES {
-        let reason =
-            format!("{columns} × {rows} × {samples} samples, at most {MAX_FRAME_SAMPLES} are decoded here");
-        return Err(Problem::new(Code::RefusedTooLarge, "frame", reason));
     }
     let bits_allocated = required(object, tags::BITS_ALLOCATED, "(0028,0100) BitsAllocated")?;
     if ![1, 8, 16].contains(&bits_allocated) {

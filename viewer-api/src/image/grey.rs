@@ -17,17 +17,38 @@ enum Voi<'a> {
 }
 
 /// The table: grey of each 16-bit raw value.
-#[must_use]
-pub fn table(frame: &Frame, window: Option<(f64, f64)>, function: Option<VoiFunction>) -> Vec<u8> {
-    let info = &frame.info;
+///
+/// `counts` is asked how often each value stands in the frame when neither caller nor file names a window.
+///
+/// # Errors
+/// What `counts` says.
+pub fn table<E>(
+    info: &FrameInfo,
+    window: Option<(f64, f64)>,
+    function: Option<VoiFunction>,
+    counts: impl FnOnce() -> Result<Vec<u64>, E>,
+) -> Result<Vec<u8>, E> {
     let function = function.unwrap_or(info.voi_function);
     let voi = match (window, info.windows.first(), &info.voi_lut) {
         (Some((center, width)), ..) => Voi::Window { center, width, function },
         (None, Some(window), _) => Voi::Window { center: window.center, width: window.width, function },
         (None, None, Some(lut)) => Voi::Table(lut),
-        (None, None, None) => from_samples(frame),
+        (None, None, None) => from_samples(info, counts)?,
     };
-    (0..VALUES).map(|raw| grey(info, &voi, raw as u16)).collect()
+    Ok((0..VALUES).map(|raw| grey(info, &voi, raw as u16)).collect())
+}
+
+/// Counts before the first sample.
+#[must_use]
+pub fn no_counts() -> Vec<u64> {
+    vec![0; VALUES]
+}
+
+/// Counts the values of a grey frame.
+pub fn count(frame: &Frame, counts: &mut [u64]) {
+    for index in 0..frame.container.len() / frame.sample_bytes {
+        counts[usize::from(frame.value(index))] += 1;
+    }
 }
 
 fn grey(info: &FrameInfo, voi: &Voi<'_>, raw: u16) -> u8 {
@@ -86,8 +107,10 @@ pub fn windowed(value: f64, center: f64, width: f64, function: VoiFunction) -> f
 }
 
 /// A window from the samples, padding left out: the whole range for 8 bits, else all but a small tail at either end.
-fn from_samples(frame: &Frame) -> Voi<'static> {
-    let info = &frame.info;
+fn from_samples<E>(
+    info: &FrameInfo,
+    counts: impl FnOnce() -> Result<Vec<u64>, E>,
+) -> Result<Voi<'static>, E> {
     let exact = |low: f64, high: f64| {
         let (low, high) = (low.min(high), low.max(high));
         Voi::Window {
@@ -98,31 +121,27 @@ fn from_samples(frame: &Frame) -> Voi<'static> {
     };
     if info.bits_stored <= 8 && !info.signed && info.modality_lut.is_none() {
         let top = (1_i32 << info.bits_stored) - 1;
-        return exact(modality(info, 0), modality(info, top));
+        return Ok(exact(modality(info, 0), modality(info, top)));
     }
-    let mut counts = vec![0_u32; VALUES];
-    let samples = info.rows as usize * info.columns as usize;
-    for index in 0..samples {
-        counts[usize::from(frame.value(index))] += 1;
-    }
+    let counts = counts()?;
     let order = |at: usize| if info.signed { (at ^ 0x8000) as u16 } else { at as u16 };
-    let kept: Vec<(i32, u32)> = (0..VALUES)
+    let kept: Vec<(i32, u64)> = (0..VALUES)
         .map(|at| (stored(info, order(at)), counts[usize::from(order(at))]))
         .filter(|(value, count)| {
             *count > 0 && info.padding.is_none_or(|padding| !(padding.low..=padding.high).contains(value))
         })
         .collect();
-    let total: f64 = kept.iter().map(|(_, count)| f64::from(*count)).sum();
+    let total = kept.iter().map(|(_, count)| count).sum::<u64>() as f64;
     let quantile = |share: f64| {
         let mut seen = 0.0;
         kept.iter()
             .find(|(_, count)| {
-                seen += f64::from(*count);
+                seen += *count as f64;
                 seen >= total * share
             })
             .map_or(0, |(value, _)| *value)
     };
-    exact(modality(info, quantile(TAIL_SHARE)), modality(info, quantile(1.0 - TAIL_SHARE)))
+    Ok(exact(modality(info, quantile(TAIL_SHARE)), modality(info, quantile(1.0 - TAIL_SHARE))))
 }
 
 #[cfg(test)]

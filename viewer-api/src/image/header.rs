@@ -1,6 +1,6 @@
 //! Opening DICOM files: header only, or whole; files without file meta information too.
 
-use crate::limits::MAX_DECODE_FILE_BYTES;
+use crate::limits::{MAX_DECODE_FILE_BYTES, MAX_DICOM_HEADER_BYTES as MAX_HEADER_BYTES};
 use crate::problem::Problem;
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
@@ -15,7 +15,7 @@ use dicom_parser::dataset::DataToken;
 use dicom_parser::dataset::read::DataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use relay_core::codes::Code;
-use relay_core::formats::dicom::{self, AdmitError, DicomFacts, Note};
+use relay_core::formats::dicom::{self, AdmitError, DicomFacts, Note, PixelForm};
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -41,7 +41,7 @@ fn unreadable(error: impl std::error::Error) -> Problem {
     Problem::new(Code::UndecodableImage, "data set", chain(&error))
 }
 
-fn failed(error: std::io::Error) -> Problem {
+pub(super) fn failed(error: std::io::Error) -> Problem {
     Problem::new(Code::StorageFailed, "object", error.to_string())
 }
 
@@ -53,6 +53,10 @@ pub struct Source<'a> {
     path: &'a Path,
     start: u64,
     meta: FileMetaTable,
+    /// Bytes of the file.
+    length: u64,
+    pixels: PixelForm,
+    deflated: bool,
 }
 
 impl<'a> Source<'a> {
@@ -85,7 +89,41 @@ impl<'a> Source<'a> {
             .media_storage_sop_instance_uid(facts.sop_instance_uid.as_str())
             .build()
             .map_err(unreadable)?;
-        Ok(Self { path, start, meta })
+        let deflated = uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
+        Ok(Self { path, start, meta, length, pixels: facts.pixels, deflated })
+    }
+
+    /// The file.
+    #[must_use]
+    pub const fn path(&self) -> &'a Path {
+        self.path
+    }
+
+    /// Where pixels that are not compressed stand in the file, and how many bytes they are.
+    #[must_use]
+    pub const fn native_pixels(&self) -> Option<(u64, u64)> {
+        match self.pixels {
+            PixelForm::Native { offset, length } if !self.deflated => Some((offset, length)),
+            _ => None,
+        }
+    }
+
+    /// Bytes that [`Self::whole`] brings into memory.
+    #[must_use]
+    pub const fn whole_bytes(&self) -> u64 {
+        match self.pixels {
+            PixelForm::Native { offset, length } if self.deflated => offset.saturating_add(length),
+            _ => self.length,
+        }
+    }
+
+    /// Bytes before the pixels; where pixels are in fragments, with what trails them.
+    const fn header_bytes(&self) -> u64 {
+        match self.pixels {
+            PixelForm::Native { offset, .. } => offset,
+            PixelForm::Encapsulated { length, .. } => self.length.saturating_sub(length),
+            PixelForm::None => self.length,
+        }
     }
 
     /// The header, up to the pixel data.
@@ -93,6 +131,11 @@ impl<'a> Source<'a> {
     /// # Errors
     /// As [`Self::of`].
     pub fn header(&self) -> Result<DefaultDicomObject, Problem> {
+        let bytes = self.header_bytes();
+        if bytes > MAX_HEADER_BYTES {
+            let reason = format!("a header of {bytes} bytes, at most {MAX_HEADER_BYTES} are read here");
+            return Err(Problem::new(Code::RefusedTooLarge, "header", reason));
+        }
         self.read(OpenFileOptions::new().read_until(tags::PIXEL_DATA))
     }
 

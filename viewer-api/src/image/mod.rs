@@ -8,6 +8,7 @@ pub mod facts;
 pub mod grey;
 pub mod header;
 pub mod metadata;
+pub mod native;
 pub mod pool;
 pub mod preview;
 pub mod render;

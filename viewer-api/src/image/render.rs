@@ -2,13 +2,15 @@
 
 use super::decode::Frame;
 use super::grey;
-use crate::api::image::VoiFunction;
-use crate::limits::JPEG_QUALITY;
+use super::native::Native;
+use crate::api::image::{FrameInfo, VoiFunction};
+use crate::limits::{JPEG_QUALITY, MAX_STRIP_BYTES};
 use crate::problem::Problem;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder as _};
 use relay_core::codes::Code;
+use std::ops::Range;
 use utoipa::ToSchema;
 
 /// Kind of picture.
@@ -51,69 +53,135 @@ pub struct Options {
 /// # Errors
 /// `INTERNAL` when the encoder fails.
 pub fn picture(frame: Frame, options: &Options) -> Result<Vec<u8>, Problem> {
-    let (width, height) = target(&frame, options.max_side);
-    let colour = frame.info.samples_per_pixel == 3;
-    let pixels = if colour {
-        shrunk_colour(&frame, width, height)
+    let boxes = Boxes::of(&frame.info, options.max_side);
+    let mut pixels = Vec::with_capacity(boxes.bytes());
+    if frame.info.samples_per_pixel == 3 {
+        boxes.colour(&frame, 0, 0..boxes.height, &mut pixels);
     } else {
-        shrunk_grey(&frame, options, width, height)
-    };
+        let counts = || {
+            let mut counts = grey::no_counts();
+            grey::count(&frame, &mut counts);
+            Ok::<_, Problem>(counts)
+        };
+        let table = grey::table(&frame.info, options.window, options.function, counts)?;
+        boxes.grey(&frame, &table, 0, 0..boxes.height, &mut pixels);
+    }
     drop(frame);
-    let kind = if colour { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
-    let mut out = Vec::new();
-    let encoded = match options.format {
-        Format::Png => PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Up)
-            .write_image(&pixels, width, height, kind),
-        Format::Jpeg => {
-            JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY).write_image(&pixels, width, height, kind)
-        }
-    };
-    encoded.map_err(|error| Problem::new(Code::Internal, "encoder", error.to_string()))?;
-    Ok(out)
+    boxes.encoded(&pixels, options.format)
 }
 
-/// Width and height after shrinking; never larger than the frame, never zero.
-fn target(frame: &Frame, max_side: Option<u32>) -> (u32, u32) {
-    let (columns, rows) = (frame.info.columns, frame.info.rows);
-    let long = columns.max(rows);
-    let Some(max) = max_side.filter(|max| *max < long) else { return (columns, rows) };
-    let scaled = |side: u32| (u64::from(side) * u64::from(max) / u64::from(long)).max(1) as u32;
-    (scaled(columns), scaled(rows))
+/// Renders an uncompressed frame strip by strip: memory is that of a strip and of the picture. Blocks.
+///
+/// # Errors
+/// As [`picture`]; `STORAGE_FAILED`; `REFUSED_TOO_LARGE` for a frame whose single lines are beyond [`MAX_STRIP_BYTES`].
+pub fn native_picture(native: &mut Native, options: &Options) -> Result<Vec<u8>, Problem> {
+    let info = native.info.clone();
+    let boxes = Boxes::of(&info, options.max_side);
+    let table = if boxes.channels == 3 {
+        Vec::new()
+    } else {
+        grey::table(&info, options.window, options.function, || native.histogram())?
+    };
+    let mut pixels = Vec::with_capacity(boxes.bytes());
+    let mut y = 0;
+    while y < boxes.height {
+        let fits = |end: u32| {
+            u64::from(boxes.lines(y..end).end - boxes.lines(y..end).start) * native.line_bytes() <= MAX_STRIP_BYTES
+        };
+        let end = (y + 1..boxes.height).take_while(|end| fits(end + 1)).last().map_or(y + 1, |end| end + 1);
+        let lines = boxes.lines(y..end);
+        let first = lines.start as usize;
+        let strip = native.lines(lines, MAX_STRIP_BYTES)?;
+        if boxes.channels == 3 {
+            boxes.colour(&strip, first, y..end, &mut pixels);
+        } else {
+            boxes.grey(&strip, &table, first, y..end, &mut pixels);
+        }
+        y = end;
+    }
+    boxes.encoded(&pixels, options.format)
+}
+
+/// Means over boxes of a frame, channel by channel.
+struct Boxes {
+    columns: u32,
+    rows: u32,
+    width: u32,
+    height: u32,
+    channels: usize,
 }
 
 /// First source index of target index `at`, of `target` that cover `source`.
-fn edge(at: u32, target: u32, source: u32) -> usize {
-    (u64::from(at) * u64::from(source) / u64::from(target)) as usize
+fn edge(at: u32, target: u32, source: u32) -> u32 {
+    (u64::from(at) * u64::from(source) / u64::from(target)) as u32
 }
 
-/// Means over boxes, channel by channel; `sample` gives the byte of (row, column, channel).
-fn boxes(frame: &Frame, width: u32, height: u32, channels: usize, sample: impl Fn(usize) -> u8) -> Vec<u8> {
-    let (columns, rows) = (frame.info.columns, frame.info.rows);
-    let mut out = Vec::with_capacity(width as usize * height as usize * channels);
-    for y in 0..height {
-        let lines = edge(y, height, rows)..edge(y + 1, height, rows);
-        for x in 0..width {
-            let cells = edge(x, width, columns)..edge(x + 1, width, columns);
-            let count = (lines.len() * cells.len()).max(1) as u32;
-            for channel in 0..channels {
-                let at = |row: usize, column: usize| (row * columns as usize + column) * channels + channel;
-                let sum: u32 = lines
-                    .clone()
-                    .flat_map(|r| cells.clone().map(move |c| (r, c)))
-                    .map(|(r, c)| u32::from(sample(at(r, c))))
-                    .sum();
-                out.push(((sum + count / 2) / count) as u8);
+impl Boxes {
+    /// Never larger than the frame, never zero.
+    fn of(info: &FrameInfo, max_side: Option<u32>) -> Self {
+        let (columns, rows) = (info.columns, info.rows);
+        let long = columns.max(rows);
+        let (width, height) = match max_side.filter(|max| *max < long) {
+            None => (columns, rows),
+            Some(max) => {
+                let scaled = |side: u32| (u64::from(side) * u64::from(max) / u64::from(long)).max(1) as u32;
+                (scaled(columns), scaled(rows))
+            }
+        };
+        Self { columns, rows, width, height, channels: usize::from(info.samples_per_pixel) }
+    }
+
+    const fn bytes(&self) -> usize {
+        self.width as usize * self.height as usize * self.channels
+    }
+
+    /// Lines of the frame that these lines of the picture cover.
+    fn lines(&self, y: Range<u32>) -> Range<u32> {
+        edge(y.start, self.height, self.rows)..edge(y.end, self.height, self.rows)
+    }
+
+    fn grey(&self, strip: &Frame, table: &[u8], first: usize, y: Range<u32>, out: &mut Vec<u8>) {
+        self.shrink(first, y, out, |index| table[usize::from(strip.value(index))]);
+    }
+
+    fn colour(&self, strip: &Frame, first: usize, y: Range<u32>, out: &mut Vec<u8>) {
+        self.shrink(first, y, out, |index| strip.container[index]);
+    }
+
+    /// Lines `y` of the picture from a strip whose first line is line `first` of the frame; `sample` gives a byte of it.
+    fn shrink(&self, first: usize, y: Range<u32>, out: &mut Vec<u8>, sample: impl Fn(usize) -> u8) {
+        for y in y {
+            let lines = self.lines(y..y + 1);
+            let lines = lines.start as usize - first..lines.end as usize - first;
+            for x in 0..self.width {
+                let cells = edge(x, self.width, self.columns)..edge(x + 1, self.width, self.columns);
+                let cells = cells.start as usize..cells.end as usize;
+                let count = (lines.len() * cells.len()).max(1) as u64;
+                for channel in 0..self.channels {
+                    let at = |line: usize, cell: usize| {
+                        (line * self.columns as usize + cell) * self.channels + channel
+                    };
+                    let sum: u64 = lines
+                        .clone()
+                        .flat_map(|line| cells.clone().map(move |cell| (line, cell)))
+                        .map(|(line, cell)| u64::from(sample(at(line, cell))))
+                        .sum();
+                    out.push(((sum + count / 2) / count) as u8);
+                }
             }
         }
     }
-    out
-}
 
-fn shrunk_grey(frame: &Frame, options: &Options, width: u32, height: u32) -> Vec<u8> {
-    let table = grey::table(frame, options.window, options.function);
-    boxes(frame, width, height, 1, |index| table[usize::from(frame.value(index))])
-}
-
-fn shrunk_colour(frame: &Frame, width: u32, height: u32) -> Vec<u8> {
-    boxes(frame, width, height, 3, |index| frame.container[index])
+    fn encoded(&self, pixels: &[u8], format: Format) -> Result<Vec<u8>, Problem> {
+        let kind = if self.channels == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+        let mut out = Vec::new();
+        let encoded = match format {
+            Format::Png => PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Up)
+                .write_image(pixels, self.width, self.height, kind),
+            Format::Jpeg => JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY)
+                .write_image(pixels, self.width, self.height, kind),
+        };
+        encoded.map_err(|error| Problem::new(Code::Internal, "encoder", error.to_string()))?;
+        Ok(out)
+    }
 }
