@@ -208,7 +208,10 @@ CREATE TABLE work_item (
   study_id        INTEGER NOT NULL UNIQUE REFERENCES study (id),
   -- waiting, claimed, drafted, signed, audited, closed, withdrawn, retake_requested
   state           TEXT NOT NULL,
+  -- when it came into this state: grows with every change, also when the clock is set back
   state_at        INTEGER NOT NULL,
+  -- the state_at that the newest status letter tells
+  told_at         INTEGER,
   lease_holder    TEXT REFERENCES account (id),
   lease_claimed_at INTEGER,
   lease_expires_at INTEGER,
@@ -235,6 +238,7 @@ CREATE TABLE work_item (
   promise_at      INTEGER
 ) STRICT;
 CREATE INDEX work_item_state ON work_item (state);
+CREATE INDEX work_item_untold ON work_item (state_at) WHERE told_at IS NOT state_at;
 CREATE INDEX work_item_lease ON work_item (lease_expires_at) WHERE lease_holder IS NOT NULL;
 
 -- What a signed study still asks of somebody, one row for each reason. Settled only by what answers it: a version that an

@@ -103,7 +103,10 @@ impl Trust {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::error!(error = format!("{error:#}"), "the trust in force is not the newest; tried again");
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "the trust in force is not the newest; tried again"
+                    );
                 }
                 Err(_) => {}
             }

@@ -49,9 +49,8 @@ async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<(), (St
     let (from, to, disk) = (store.blobs().path_of(&hash), store.preview_path(&hash), store.disk().clone());
     let made = decoders.run(PREVIEW_MIB, move || {
         if let Some(dir) = to.parent() {
-            disk.create_dir_all(dir).map_err(|e| {
-                Problem(Refusal::new(Code::StorageFailed, "preview", e.to_string()))
-            })?;
+            disk.create_dir_all(dir)
+                .map_err(|e| Problem(Refusal::new(Code::StorageFailed, "preview", e.to_string())))?;
         }
         viewer_api::make_preview(disk.as_ref(), &from, &to).map(|_| ())
     });

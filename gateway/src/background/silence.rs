@@ -36,6 +36,10 @@ const OFFSETS: std::ops::RangeInclusive<i64> = -12 * 60..=14 * 60;
 /// # Errors
 /// Naming the field and what is wrong with it.
 pub(crate) fn check_hours(text: &str) -> Result<(), String> {
+    // A list would be taken for the fields in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err("invalid: a JSON object is needed, such as {\"days\":[…]}".to_owned());
+    }
     let hours: Hours = serde_json::from_str(text).map_err(|e| e.to_string())?;
     if hours.offset_minutes.is_some_and(|offset| !OFFSETS.contains(&offset)) {
         return Err("offset_minutes: minutes east of UTC, -720 to 840".to_owned());
@@ -47,7 +51,9 @@ pub(crate) fn check_hours(text: &str) -> Result<(), String> {
         for (from, to) in spans {
             match minute(from).zip(minute(to)) {
                 Some((from, to)) if from < to && to <= 24 * 60 => {}
-                _ => return Err(format!("days[{day}]: {from}–{to} is no span of times HH:MM within the day")),
+                _ => {
+                    return Err(format!("days[{day}]: {from}–{to} is no span of times HH:MM within the day"));
+                }
             }
         }
     }
@@ -183,7 +189,10 @@ mod tests {
     #[test]
     fn opening_hours_are_judged_before_they_are_stored() {
         assert_eq!(check_hours("{}"), Ok(()));
-        assert_eq!(check_hours(r#"{"offset_minutes":480,"days":[[["08:00","24:00"]],[],[],[],[],[],[]]}"#), Ok(()));
+        assert_eq!(
+            check_hours(r#"{"offset_minutes":480,"days":[[["08:00","24:00"]],[],[],[],[],[],[]]}"#),
+            Ok(())
+        );
         for (bad, told) in [
             ("[]", "invalid"),
             (r#"{"days":[[["08:00","12:00"]]]}"#, "seven"),

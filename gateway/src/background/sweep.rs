@@ -111,7 +111,8 @@ pub(super) async fn queue_overdue(store: &Store, policy: &SlaPolicy, now: UtcMs)
     };
     for id in overdue {
         let policy = policy.clone();
-        let queued = store.write(move |tx| Box::pin(async move { settle_with(tx, &policy, id, true, now).await }));
+        let queued =
+            store.write(move |tx| Box::pin(async move { settle_with(tx, &policy, id, true, now).await }));
         if let Err(error) = queued.await {
             super::failed("overdue", &format!("study {id}"), &error);
         }

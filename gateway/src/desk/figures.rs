@@ -1,7 +1,8 @@
 //! Today's throughput: counts only, no names. Every figure comes from stored events.
 
 use crate::sla;
-use crate::store::{Columns, StoreError, StoredEvent, event};
+use crate::store::{Columns, StoreError};
+use futures::TryStreamExt as _;
 use relay_core::clock::{DAY_MS, UtcMs};
 use relay_core::sla::{SlaPolicy, StudyTimes, promise};
 use relay_core::study::{Class, Kind};
@@ -59,30 +60,36 @@ pub(super) async fn throughput(
     })
 }
 
+/// The studies that count: those that arrived or fell due since the day before, and the open ones; newest first.
+const COUNTED: &str = "SELECT s.id FROM work_item w JOIN study s ON s.id = w.study_id
+   WHERE s.arrived_at IS NOT NULL AND (s.arrived_at >= $1 OR w.promise_at >= $1
+     OR w.state NOT IN ('closed', 'withdrawn')) ORDER BY s.id DESC LIMIT $2";
+
 async fn studies(
     tx: &mut SqliteConnection,
     policy: &SlaPolicy,
     day: UtcMs,
 ) -> Result<Vec<Counted>, StoreError> {
-    let rows = sqlx::query(
+    let since = day.plus_ms(-DAY_MS);
+    let mut times = times(tx, since).await?;
+    let sql = format!(
         "SELECT s.id, s.clinic, s.kind, s.class, s.t0, s.arrived_at, s.first_object_at, w.state
-         FROM work_item w JOIN study s ON s.id = w.study_id
-         WHERE s.arrived_at IS NOT NULL AND (s.arrived_at >= $1 OR w.promise_at >= $1
-           OR w.state NOT IN ('closed', 'withdrawn')) ORDER BY s.id LIMIT $2",
-    )
-    .bind(day.plus_ms(-DAY_MS).0)
-    .bind(MAX_STUDIES)
-    .fetch_all(&mut *tx)
-    .await
-    .map_err(StoreError::database("read the day's studies"))?;
-    let mut events = events_by_study(tx, day).await?;
+         FROM work_item w JOIN study s ON s.id = w.study_id WHERE s.id IN ({COUNTED})"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(since.0)
+        .bind(MAX_STUDIES)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read the day's studies"))?;
     let mut counted = Vec::with_capacity(rows.len());
     for row in &rows {
         let id: i64 = Columns::of(row, "study", "?").get("id")?;
         let key = id.to_string();
         let c = Columns::of(row, "study", &key);
         let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
-        let times = sla::fold(c.time("t0")?, &events.remove(&id).unwrap_or_default());
+        let t0 = c.time("t0")?;
+        let times = StudyTimes { t0, ..times.remove(&id).unwrap_or_default() };
         let promised = promise(policy, kind, class, &times);
         let state: String = c.get("state")?;
         counted.push(Counted {
@@ -98,18 +105,28 @@ async fn studies(
     Ok(counted)
 }
 
-/// Events of every study that the figures look at, oldest first.
-async fn events_by_study(
-    tx: &mut SqliteConnection,
-    day: UtcMs,
-) -> Result<BTreeMap<i64, Vec<StoredEvent>>, StoreError> {
-    let mut by_study: BTreeMap<i64, Vec<StoredEvent>> = BTreeMap::new();
-    for event in event::of_open_or_since(tx, day.plus_ms(-DAY_MS)).await? {
-        if let Some(study) = event.study_id {
-            by_study.entry(study).or_default().push(event);
-        }
+/// The times of the studies that count, folded row by row as the database gives them: only events that move a clock, and
+/// of those nothing but type, time and kind of version.
+async fn times(tx: &mut SqliteConnection, since: UtcMs) -> Result<BTreeMap<i64, StudyTimes>, StoreError> {
+    let sql = format!(
+        "SELECT study_id, type, at, json_extract(body, '$.kind') AS report FROM event
+         WHERE study_id IN ({COUNTED}) AND type IN (SELECT value FROM json_each($3)) ORDER BY study_id, seq"
+    );
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(since.0)
+        .bind(MAX_STUDIES)
+        .bind(serde_json::json!(sla::kinds::ALL).to_string())
+        .fetch(tx);
+    let mut folding: BTreeMap<i64, sla::Fold> = BTreeMap::new();
+    while let Some(row) = rows.try_next().await.map_err(StoreError::database("read the day's events"))? {
+        let c = Columns::of(&row, "event", "?");
+        let (study, kind): (i64, String) = (c.get("study_id")?, c.get("type")?);
+        let report: Option<String> = c.get("report")?;
+        let moment =
+            sla::Moment { kind: &kind, at: c.time("at")?, report: report.and_then(|word| word.parse().ok()) };
+        folding.entry(study).or_insert_with(|| sla::Fold::new(UtcMs(0))).take(moment);
     }
-    Ok(by_study)
+    Ok(folding.into_iter().map(|(study, fold)| (study, fold.times())).collect())
 }
 
 async fn clinics(tx: &mut SqliteConnection) -> Result<Vec<ClinicFigure>, StoreError> {

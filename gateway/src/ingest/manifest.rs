@@ -315,7 +315,7 @@ async fn answer_retake(
         .await
         .map_err(StoreError::database("answer a retake request"))?;
     let item: Option<i64> = sqlx::query_scalar(
-        "UPDATE work_item SET state = 'withdrawn', state_at = $2
+        "UPDATE work_item SET state = 'withdrawn', state_at = max($2, state_at + 1)
          WHERE study_id = $1 AND state = 'retake_requested' RETURNING id",
     )
     .bind(old)

@@ -18,8 +18,8 @@ mod writer;
 
 pub use manifest::ensure_clinic;
 pub(crate) use open::partial_name;
-pub(crate) use settle::settle_with;
 pub use settle::settle;
+pub(crate) use settle::settle_with;
 pub use timing::clock_measured;
 
 use crate::link::ports::{ObjectState, ObjectWriter};

@@ -49,7 +49,9 @@ impl Quarantine {
 
 fn count(dir: &Path) -> Used {
     let lengths = std::fs::read_dir(dir)
-        .map(|entries| entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).collect::<Vec<_>>())
+        .map(|entries| {
+            entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).collect::<Vec<_>>()
+        })
         .unwrap_or_default();
     Used { bytes: lengths.iter().sum(), files: lengths.len() as u64 }
 }

@@ -219,12 +219,14 @@ async fn work_item(
             "work.attention"
         }
         State::RetakeRequested => {
-            let done = sqlx::query("UPDATE work_item SET state = 'waiting', state_at = $2 WHERE id = $1")
-                .bind(item)
-                .bind(now.0)
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::database("queue a work item again"))?;
+            let done = sqlx::query(
+                "UPDATE work_item SET state = 'waiting', state_at = max($2, state_at + 1) WHERE id = $1",
+            )
+            .bind(item)
+            .bind(now.0)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("queue a work item again"))?;
             one_row(&done, "work_item", item)?;
             sla::kinds::RETAKEN
         }

@@ -397,3 +397,75 @@ async fn a_retaken_study_takes_the_place_of_the_one_that_was_sent_back() {
         "withdrawn waiting"
     );
 }
+
+#[tokio::test]
+async fn a_damaged_object_that_is_sent_again_heals_and_changes_nothing_else() {
+    let lab = Lab::new().await;
+    let (old, new) = (film(1), Film { seed: 9, ..Film::default() }.bytes());
+    let offer = manifest(Class::Routine, vec![plain(&old), plain(&new)]);
+    lab.deliver("a", &offer, &[&old, &new]).await;
+    let standing = "SELECT group_concat(current || conflict) FROM (SELECT * FROM object ORDER BY id)";
+    assert_eq!(lab.text(standing).await, "01,11");
+    lab.execute("UPDATE location SET status = 'corrupt'").await;
+    let blob = lab.store.blobs().path_of(&plain(&old).hash);
+    std::fs::remove_file(blob).unwrap();
+    let revision = lab.number("SELECT revision_number FROM study").await;
+    assert!(matches!(lab.offer("a", &offer).await.unwrap()[0], ObjectState::Missing(_)));
+    lab.deliver("a", &offer, &[&old]).await;
+    assert_eq!(lab.text(standing).await, "01,11");
+    assert_eq!(lab.number("SELECT revision_number FROM study").await, revision);
+    assert_eq!(lab.events().await.last().unwrap(), "object.healed");
+    assert_eq!(lab.offer("a", &offer).await.unwrap()[0], ObjectState::Stored);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_object_that_is_being_proven_to_learn_what_is_missing() {
+    let lab = Lab::new().await;
+    let bytes = Film { side: 2048, ..Film::default() }.bytes();
+    let offer = manifest(Class::Routine, vec![plain(&bytes)]);
+    lab.offer("a", &offer).await.unwrap();
+    lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..5 << 20).await.unwrap();
+    let mut reader = lab.store.read().await.unwrap();
+    let open = &lab.ingest.0.open;
+    let held = open.open(&lab.store, &mut reader, &clinic("a"), &offer.study, &plain(&bytes)).await.unwrap();
+    // As while it is hashed.
+    let _state = held.state.lock().await;
+    drop(reader);
+    let states = lab.offer("a", &offer).await.unwrap();
+    assert_eq!(states, [ObjectState::Missing(only(5 << 20..bytes.len() as u64))]);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_measured_late_times_the_open_studies_and_a_jump_marks_them() {
+    let lab = Lab::new().await;
+    let bytes = film(1);
+    let first = NOW.plus_ms(-2 * HOUR_MS);
+    let offer = Manifest { first_object_at: first, ..manifest(Class::Routine, vec![plain(&bytes)]) };
+    let exam_at = |hours: i64| first.plus_ms(-60_000 + hours * HOUR_MS);
+    let offer = Manifest { exam_completed_at: Some(exam_at(0)), ..offer };
+    lab.deliver("a", &offer, &[&bytes]).await;
+    assert_eq!(lab.number("SELECT clock_offset_ms IS NULL FROM study").await, 1);
+    assert_eq!(lab.number("SELECT t0 FROM study").await, exam_at(0).0);
+    let measure = |offset: i64, at: relay_core::clock::UtcMs| {
+        let policy = lab.ingest.policy();
+        lab.store.write(move |tx| {
+            Box::pin(async move { clock_measured(tx, &policy, &clinic("a"), offset, at).await })
+        })
+    };
+    // The clinic's clock is an hour slow; drift changes nothing, a signed study keeps its time.
+    measure(HOUR_MS, NOW).await.unwrap();
+    assert_eq!(lab.number("SELECT t0 FROM study WHERE time_suspect = 0").await, exam_at(1).0);
+    measure(HOUR_MS + 900, NOW.plus_ms(1_000)).await.unwrap();
+    assert_eq!(lab.number("SELECT t0 FROM study").await, exam_at(1).0);
+    measure(0, NOW.plus_ms(2_000)).await.unwrap();
+    assert_eq!(lab.number("SELECT t0 FROM study WHERE time_suspect = 0").await, exam_at(1).0);
+    // Announced after the last measurement, before the jump was seen.
+    lab.execute("UPDATE study SET created_at = created_at + 3000").await;
+    measure(HOUR_MS / 2, NOW.plus_ms(4_000)).await.unwrap();
+    let half = exam_at(0).plus_ms(HOUR_MS / 2).0;
+    assert_eq!(lab.number("SELECT t0 FROM study WHERE time_suspect = 1").await, half);
+    lab.execute("UPDATE work_item SET state = 'signed'").await;
+    lab.execute("UPDATE study SET created_at = created_at + 9000").await;
+    measure(0, NOW.plus_ms(9_000)).await.unwrap();
+    assert_eq!(lab.number("SELECT t0 FROM study").await, half);
+}

@@ -134,7 +134,8 @@ pub async fn clock_measured(
         .await
         .map_err(StoreError::database("read a clinic's clock"))?;
     let c = Columns::of(&row, "clinic", clinic.as_str());
-    let (before, since): (Option<i64>, Option<i64>) = (c.get("clock_offset_ms")?, c.get("clock_measured_at")?);
+    let (before, since): (Option<i64>, Option<i64>) =
+        (c.get("clock_offset_ms")?, c.get("clock_measured_at")?);
     let done = sqlx::query("UPDATE clinic SET clock_offset_ms = $2, clock_measured_at = $3 WHERE id = $1")
         .bind(clinic.as_str())
         .bind(offset_ms)
@@ -143,7 +144,8 @@ pub async fn clock_measured(
         .await
         .map_err(StoreError::database("keep a clinic's clock"))?;
     one_row(&done, "clinic", clinic)?;
-    let jumped = before.is_some_and(|before| offset_ms.saturating_sub(before).saturating_abs() > CLOCK_JUMP_MS);
+    let jumped =
+        before.is_some_and(|before| offset_ms.saturating_sub(before).saturating_abs() > CLOCK_JUMP_MS);
     if before.is_some() && !jumped {
         return Ok(());
     }
@@ -161,13 +163,15 @@ pub async fn clock_measured(
     .await
     .map_err(StoreError::database("find studies of an unmeasured clock"))?;
     for id in ids {
-        sqlx::query("UPDATE study SET clock_offset_ms = $2, clock_jumped = max(clock_jumped, $3) WHERE id = $1")
-            .bind(id)
-            .bind(offset_ms)
-            .bind(jumped)
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::database("time a study by a measured clock"))?;
+        sqlx::query(
+            "UPDATE study SET clock_offset_ms = $2, clock_jumped = max(clock_jumped, $3) WHERE id = $1",
+        )
+        .bind(id)
+        .bind(offset_ms)
+        .bind(jumped)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("time a study by a measured clock"))?;
         retime(tx, id, now).await?;
         sla::refresh(tx, policy, id).await?;
     }

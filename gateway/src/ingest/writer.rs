@@ -109,9 +109,9 @@ impl PartialWriter {
         if !whole || object.length > IN_MEMORY_BYTES {
             return Ok(None);
         }
-        let state = Arc::clone(&self.state);
-        let mut state = state.lock().await;
-        if state.done.is_some() || state.file.is_some() || state.written != Ranges::default() {
+        let shared = Arc::clone(&self.state);
+        let mut state = shared.state.lock().await;
+        if state.done.is_some() || state.file.is_some() || shared.written() != Ranges::default() {
             return Ok(None);
         }
         let (blobs, object, study) =

@@ -6,9 +6,9 @@
 
 use super::{empty_dir, verify};
 use crate::audit;
+use crate::background::scrub;
 use crate::config::CONFIG_FILE;
 use crate::home::{CA_DIR, Home, SIGNER_DIR, TLS_DIR};
-use crate::background::scrub;
 use crate::store::{BLOB_DIR, DATABASE_FILE, NewEvent, Store, StoreError, event};
 use anyhow::Context as _;
 use relay_core::clock::UtcMs;

@@ -35,7 +35,8 @@ pub async fn claim(
     let before = load(tx, scope, id).await?;
     // A withdrawn version is not audited: it is signed anew.
     let released = matches!(before.item.state, State::Audited | State::Closed)
-        || before.item.state == State::Signed && (!before.item.awaits_audit || withdrawn(tx, &before).await?);
+        || before.item.state == State::Signed
+            && (!before.item.awaits_audit || withdrawn(tx, &before).await?);
     let item = before.item.clone();
     let item = if released { item.claim_released(who, now)? } else { item.claim(who, now)? };
     let fresh = item.epoch != before.item.epoch;
@@ -157,7 +158,11 @@ pub async fn expire_leases(tx: &mut SqliteConnection, now: UtcMs) -> Result<u64,
             Ok(before) => before,
             // A row that cannot be read is told; the other leases end.
             Err(error @ StoreError::Corrupt { .. }) => {
-                tracing::error!(work_item = id, error = &error as &dyn std::error::Error, "a lease cannot end");
+                tracing::error!(
+                    work_item = id,
+                    error = &error as &dyn std::error::Error,
+                    "a lease cannot end"
+                );
                 continue;
             }
             Err(error) => return Err(error),

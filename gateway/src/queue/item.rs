@@ -122,7 +122,7 @@ pub async fn load(tx: &mut SqliteConnection, scope: &Scope, id: i64) -> Result<S
 pub async fn save(tx: &mut SqliteConnection, stored: &StoredItem, now: UtcMs) -> Result<(), StoreError> {
     let lease = stored.item.lease.as_ref();
     let done = sqlx::query(
-        "UPDATE work_item SET state_at = CASE WHEN state = $2 THEN state_at ELSE $3 END, state = $2,
+        "UPDATE work_item SET state_at = CASE WHEN state = $2 THEN state_at ELSE max($3, state_at + 1) END, state = $2,
            lease_holder = $4, lease_claimed_at = $5, lease_expires_at = $6, lease_epoch = $7, author = $8,
            awaits_audit = $9,
            closed_at = CASE WHEN $2 = 'closed' THEN coalesce(closed_at, $3) ELSE NULL END

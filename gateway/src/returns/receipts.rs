@@ -132,7 +132,9 @@ async fn mean(
         }
         LetterKind::ReportVoid => {
             let body = json!({ "letter": id, "stored_at": stored_at });
-            event::append(tx, letter_event(clinic, letter, "report.void_received", body, now)).await.map(|_| ())
+            event::append(tx, letter_event(clinic, letter, "report.void_received", body, now))
+                .await
+                .map(|_| ())
         }
         LetterKind::StudyStatus => Ok(()),
     }

@@ -15,10 +15,7 @@ use sqlx::SqliteConnection;
 /// [`StoreError`].
 pub async fn stale(tx: &mut SqliteConnection, limit: i64) -> Result<Vec<i64>, StoreError> {
     sqlx::query_scalar(
-        "SELECT w.study_id FROM work_item w
-         WHERE w.state_at > coalesce((SELECT max(l.written_at) FROM letter l
-                                      WHERE l.study_id = w.study_id AND l.kind = 'study_status'), -1)
-         ORDER BY w.state_at LIMIT $1",
+        "SELECT study_id FROM work_item WHERE told_at IS NOT state_at ORDER BY state_at LIMIT $1",
     )
     .bind(limit)
     .fetch_all(tx)
@@ -26,25 +23,24 @@ pub async fn stale(tx: &mut SqliteConnection, limit: i64) -> Result<Vec<i64>, St
     .map_err(StoreError::database("find stale study states"))
 }
 
-/// Writes the status letter of a study if it differs from the newest one. Idempotent.
+/// Writes the status letter of a study unless its newest state is told. Idempotent. The time in it is that of the state: of
+/// two letters the one with the later state counts, whoever wrote it when.
 ///
 /// # Errors
 /// `STORAGE_FULL`, `STORAGE_FAILED`, `INTERNAL`.
 pub async fn write_status(store: &Store, study_id: i64, now: UtcMs) -> Result<(), Refusal> {
     let found = {
         let mut tx = store.read().await?;
-        current(&mut tx, study_id, now).await?
+        current(&mut tx, study_id).await?
     };
     let Some((clinic, uid, status)) = found else { return Ok(()) };
     let failed = |_| Refusal::new(Code::Internal, "status", "cannot be written as JSON");
     let body = canonical_json(&status).map_err(failed)?;
-    // What the clinic would see, without the time: the same state twice is one letter.
-    let shown = canonical_json(&StudyStatus { at: UtcMs(0), ..status }).map_err(failed)?;
-    let id = LetterId::parse(&format!("status-{study_id}-{}", &ObjectHash::of(&shown).to_hex()[..16]))
+    let id = LetterId::parse(&format!("status-{study_id}-{}", status.at.0))
         .map_err(|e| Refusal::new(Code::Internal, "letter id", e.to_string()))?;
     let length = body.len();
     let hash = outbox::put(store, body).await?;
-    let letter = Status { id, clinic, uid, study_id, hash, length };
+    let letter = Status { id, clinic, uid, study_id, state_at: status.at, hash, length };
     store
         .write(move |tx| Box::pin(async move { replace(tx, &letter, now).await }))
         .await
@@ -56,6 +52,7 @@ struct Status {
     clinic: ClinicId,
     uid: String,
     study_id: i64,
+    state_at: UtcMs,
     hash: ObjectHash,
     length: usize,
 }
@@ -63,10 +60,9 @@ struct Status {
 async fn current(
     tx: &mut SqliteConnection,
     study_id: i64,
-    now: UtcMs,
 ) -> Result<Option<(ClinicId, String, StudyStatus)>, StoreError> {
     let row = sqlx::query(
-        "SELECT s.clinic, s.uid, w.state, w.promise_at, a.name AS reader
+        "SELECT s.clinic, s.uid, w.state, w.state_at, w.promise_at, a.name AS reader
          FROM work_item w JOIN study s ON s.id = w.study_id LEFT JOIN account a ON a.id = w.lease_holder
          WHERE s.id = $1",
     )
@@ -81,12 +77,22 @@ async fn current(
         state: c.get("state")?,
         reader_name: c.get("reader")?,
         due_at: c.time_or_none("promise_at")?,
-        at: now,
+        at: c.time("state_at")?,
     };
     Ok(Some((c.parsed("clinic")?, c.get("uid")?, status)))
 }
 
 async fn replace(tx: &mut SqliteConnection, letter: &Status, now: UtcMs) -> Result<(), StoreError> {
+    let done = sqlx::query("UPDATE work_item SET told_at = state_at WHERE study_id = $1 AND state_at = $2")
+        .bind(letter.study_id)
+        .bind(letter.state_at.0)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("mark a state as told"))?;
+    if done.rows_affected() == 0 {
+        // It has changed since it was read: the next round tells the newer state.
+        return Ok(());
+    }
     let waiting: Vec<String> = sqlx::query_scalar(
         "SELECT id FROM letter WHERE study_id = $1 AND kind = 'study_status' AND superseded_at IS NULL AND id <> $2",
     )
@@ -98,16 +104,10 @@ async fn replace(tx: &mut SqliteConnection, letter: &Status, now: UtcMs) -> Resu
     for id in waiting {
         outbox::supersede(tx, &id, now).await?;
     }
-    // The state may have been told before and changed back: then the letter is written anew, with its new time.
-    sqlx::query("DELETE FROM letter WHERE id = $1 AND superseded_at IS NOT NULL")
-        .bind(letter.id.as_str())
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("drop an old status letter"))?;
     sqlx::query(
         "INSERT INTO letter (id, clinic, kind, study_uid, study_id, body_hash, length, priority, written_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, 4, $8)
-         ON CONFLICT (id) DO UPDATE SET written_at = excluded.written_at",
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(letter.id.as_str())
     .bind(letter.clinic.as_str())

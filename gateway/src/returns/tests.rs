@@ -263,9 +263,15 @@ async fn only_the_newest_state_of_a_study_waits() {
     let newest = returns.pending(&clinic("a"), 10).await.unwrap();
     assert_eq!(newest.len(), 1);
     assert_ne!(newest[0].id, waiting[0].id);
-    // And back: the first state is told again, with its new time.
+    // And back: told again, as a letter of its own, with the time of that state.
     lab.execute("UPDATE work_item SET state = 'waiting', state_at = state_at + 20").await;
     write_status(&lab.store, 1, NOW.plus_ms(40)).await.unwrap();
     let back = returns.pending(&clinic("a"), 10).await.unwrap();
-    assert_eq!((back[0].id.clone(), back[0].written_at), (waiting[0].id.clone(), NOW.plus_ms(40)));
+    assert_eq!(back.len(), 1);
+    assert!(back[0].id != waiting[0].id && back[0].id != newest[0].id);
+    // A change in the same millisecond, or under a clock that was set back, is told, too.
+    lab.execute("UPDATE work_item SET state = 'claimed', state_at = state_at + 1").await;
+    write_status(&lab.store, 1, NOW.plus_ms(-5_000)).await.unwrap();
+    assert!(stale().await.is_empty());
+    assert_ne!(returns.pending(&clinic("a"), 10).await.unwrap()[0].id, back[0].id);
 }

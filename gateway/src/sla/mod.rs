@@ -25,53 +25,91 @@ pub mod kinds {
     pub const RETAKE_REQUESTED: &str = "retake.requested";
     /// New objects came after a retake request: the county's clock runs on.
     pub const RETAKEN: &str = "work.retaken";
+    /// All of them.
+    pub const ALL: [&str; 8] =
+        [ARRIVED, CLAIMED, SIGNED, AUDITED, RECEIVED, OPENED, RETAKE_REQUESTED, RETAKEN];
 }
 
-fn kind_of(event: &StoredEvent) -> Option<ReportKind> {
-    event.body.get("kind").and_then(|k| k.as_str()).and_then(|k| k.parse().ok())
+/// An event as far as clocks are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment<'a> {
+    /// Its type, one of [`kinds`].
+    pub kind: &'a str,
+    /// When.
+    pub at: UtcMs,
+    /// Which kind of version it is about, where it says so.
+    pub report: Option<ReportKind>,
 }
 
-fn is_preliminary(event: &StoredEvent) -> bool {
-    kind_of(event) == Some(ReportKind::Preliminary)
+impl<'a> Moment<'a> {
+    fn of(event: &'a StoredEvent) -> Self {
+        let report = event.body.get("kind").and_then(|k| k.as_str()).and_then(|k| k.parse().ok());
+        Self { kind: &event.kind, at: event.at, report }
+    }
 }
 
-/// Folds a study's events, oldest first, into the times that its deadlines are computed from. The first of each kind
-/// counts: a later correction has clocks of its own.
-#[must_use]
-pub fn fold(t0: UtcMs, events: &[StoredEvent]) -> StudyTimes {
-    let mut times = StudyTimes { t0, ..StudyTimes::default() };
-    let mut paused_at = None;
-    for event in events {
-        let at = event.at;
-        let slot = match event.kind.as_str() {
+/// A study's clocks while its events are read, oldest first. The first of each kind counts: a later correction has clocks
+/// of its own.
+#[derive(Debug, Clone)]
+pub struct Fold {
+    times: StudyTimes,
+    paused_at: Option<UtcMs>,
+}
+
+impl Fold {
+    /// Before the first event.
+    #[must_use]
+    pub fn new(t0: UtcMs) -> Self {
+        Self { times: StudyTimes { t0, ..StudyTimes::default() }, paused_at: None }
+    }
+
+    /// One event more.
+    pub fn take(&mut self, moment: Moment<'_>) {
+        let Moment { kind, at, report } = moment;
+        let (times, preliminary) = (&mut self.times, report == Some(ReportKind::Preliminary));
+        let slot = match kind {
             kinds::ARRIVED => &mut times.safe,
             kinds::CLAIMED => &mut times.claimed,
             kinds::SIGNED => {
-                if is_preliminary(event) {
+                if preliminary {
                     times.prelim.get_or_insert(at);
                 }
                 &mut times.reported
             }
             kinds::AUDITED => &mut times.audited,
             // Which version it was about is not known: it moves no clock.
-            kinds::RECEIVED | kinds::OPENED if kind_of(event).is_none() => continue,
-            kinds::RECEIVED if is_preliminary(event) => &mut times.prelim_received,
+            kinds::RECEIVED | kinds::OPENED if report.is_none() => return,
+            kinds::RECEIVED if preliminary => &mut times.prelim_received,
             kinds::RECEIVED => &mut times.received,
-            kinds::OPENED if is_preliminary(event) => &mut times.prelim_opened,
+            kinds::OPENED if preliminary => &mut times.prelim_opened,
             kinds::OPENED => &mut times.opened,
             kinds::RETAKE_REQUESTED => {
-                paused_at.get_or_insert(at);
-                continue;
+                self.paused_at.get_or_insert(at);
+                return;
             }
             kinds::RETAKEN => {
-                times.paused_ms += paused_at.take().map_or(0, |from: UtcMs| at.since(from).max(0));
-                continue;
+                let paused = self.paused_at.take().map_or(0, |from| at.since(from).max(0));
+                times.paused_ms = times.paused_ms.saturating_add(paused);
+                return;
             }
-            _ => continue,
+            _ => return,
         };
         slot.get_or_insert(at);
     }
-    times
+
+    /// The times that deadlines are computed from.
+    #[must_use]
+    pub const fn times(self) -> StudyTimes {
+        self.times
+    }
+}
+
+/// Folds a study's events, oldest first.
+#[must_use]
+pub fn fold(t0: UtcMs, events: &[StoredEvent]) -> StudyTimes {
+    let mut folding = Fold::new(t0);
+    events.iter().for_each(|event| folding.take(Moment::of(event)));
+    folding.times()
 }
 
 /// The times of one study.

@@ -162,25 +162,3 @@ pub async fn last_seq(tx: &mut SqliteConnection) -> Result<i64, StoreError> {
         .await
         .map_err(StoreError::database("read the newest event"))
 }
-
-/// Events of every study that is open, or arrived or fell due since `since`; oldest first.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn of_open_or_since(
-    tx: &mut SqliteConnection,
-    since: UtcMs,
-) -> Result<Vec<StoredEvent>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM event WHERE study_id IN (
-           SELECT s.id FROM work_item w JOIN study s ON s.id = w.study_id
-           WHERE s.arrived_at >= $1 OR w.promise_at >= $1 OR w.state NOT IN ('closed', 'withdrawn'))
-         ORDER BY seq"
-    );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(since.0)
-        .fetch_all(tx)
-        .await
-        .map_err(StoreError::database("read the day's events"))?;
-    rows.iter().map(stored).collect()
-}

@@ -33,11 +33,7 @@ impl Native {
     ///
     /// # Errors
     /// `UNDECODABLE_IMAGE` naming the attribute, `NOT_FOUND` for the frame, `STORAGE_FAILED`.
-    pub fn of(
-        source: &Source<'_>,
-        header: &DefaultDicomObject,
-        frame: u32,
-    ) -> Result<Option<Self>, Problem> {
+    pub fn of(source: &Source<'_>, header: &DefaultDicomObject, frame: u32) -> Result<Option<Self>, Problem> {
         let info = facts::unbounded(header, frame)?;
         let Some((pixels_at, pixels_length)) = source.native_pixels() else { return Ok(None) };
         let syntax = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN];
@@ -64,7 +60,8 @@ impl Native {
             return Err(Problem::new(Code::UndecodableImage, "(7FE0,0010) PixelData", reason));
         }
         let stored = info.bits_stored.max(1);
-        let high_bit = header.int(tags::HIGH_BIT).and_then(|bit| u16::try_from(bit).ok()).unwrap_or(stored - 1);
+        let high_bit =
+            header.int(tags::HIGH_BIT).and_then(|bit| u16::try_from(bit).ok()).unwrap_or(stored - 1);
         Ok(Some(Self {
             file: File::open(source.path()).map_err(failed)?,
             at: pixels_at + before,

@@ -86,7 +86,8 @@ pub fn native_picture(native: &mut Native, options: &Options) -> Result<Vec<u8>,
     let mut y = 0;
     while y < boxes.height {
         let fits = |end: u32| {
-            u64::from(boxes.lines(y..end).end - boxes.lines(y..end).start) * native.line_bytes() <= MAX_STRIP_BYTES
+            u64::from(boxes.lines(y..end).end - boxes.lines(y..end).start) * native.line_bytes()
+                <= MAX_STRIP_BYTES
         };
         let end = (y + 1..boxes.height).take_while(|end| fits(end + 1)).last().map_or(y + 1, |end| end + 1);
         let lines = boxes.lines(y..end);
@@ -178,8 +179,12 @@ impl Boxes {
         let encoded = match format {
             Format::Png => PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Up)
                 .write_image(pixels, self.width, self.height, kind),
-            Format::Jpeg => JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY)
-                .write_image(pixels, self.width, self.height, kind),
+            Format::Jpeg => JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY).write_image(
+                pixels,
+                self.width,
+                self.height,
+                kind,
+            ),
         };
         encoded.map_err(|error| Problem::new(Code::Internal, "encoder", error.to_string()))?;
         Ok(out)

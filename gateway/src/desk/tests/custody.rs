@@ -20,7 +20,9 @@ async fn number(room: &Room, sql: &'static str) -> i64 {
 }
 
 fn other_name() -> PatientFacts {
-    PatientFacts { name: "张玮".into(), sex: "M".into(), local_id: "0001".into(), ..PatientFacts::default() }
+    PatientFacts {
+        name: "张玮".into(), sex: "M".into(), local_id: "0001".into(), ..PatientFacts::default()
+    }
 }
 
 async fn audit_by_zhang(room: &Room, item: i64) -> Result<Signed, relay_core::codes::Refusal> {
@@ -34,7 +36,11 @@ async fn words_that_differ_from_the_signed_ones_get_no_second_signature() {
     let room = room().await;
     let item = film(&room.store, "1.3.1", CLINIC, Kind::Xray).await;
     signed_by_liu(&room, item).await;
-    execute(&room, "UPDATE report_text SET body = replace(body, '未见明显异常', '右肺占位') WHERE purpose = 'version'").await;
+    execute(
+        &room,
+        "UPDATE report_text SET body = replace(body, '未见明显异常', '右肺占位') WHERE purpose = 'version'",
+    )
+    .await;
     let refusal = audit_by_zhang(&room, item).await.unwrap_err();
     assert_eq!((refusal.code, refusal.field.as_str()), (Code::ReportInvalid, "report_text"));
     assert_eq!(number(&room, "SELECT count(*) FROM report_version").await, 1);
@@ -63,8 +69,10 @@ async fn a_package_that_changed_on_the_disk_is_neither_audited_nor_shown() {
 #[tokio::test]
 async fn another_package_under_the_row_of_a_version_is_not_audited() {
     let room = room().await;
-    let (one, two) =
-        (film(&room.store, "1.3.3", CLINIC, Kind::Xray).await, film(&room.store, "1.3.4", CLINIC, Kind::Xray).await);
+    let (one, two) = (
+        film(&room.store, "1.3.3", CLINIC, Kind::Xray).await,
+        film(&room.store, "1.3.4", CLINIC, Kind::Xray).await,
+    );
     signed_by_liu(&room, one).await;
     signed_by_liu(&room, two).await;
     execute(
@@ -186,7 +194,8 @@ async fn guesses_of_a_signing_pin_lock_it_also_when_they_come_at_once() {
         let wrong = SignRequest { pin: format!("{n:06}"), ..right.clone() };
         room.desk.sign(&me, item, wrong, NOW)
     });
-    let codes: Vec<Code> = futures::future::join_all(guesses).await.into_iter().map(|r| r.unwrap_err().code).collect();
+    let codes: Vec<Code> =
+        futures::future::join_all(guesses).await.into_iter().map(|r| r.unwrap_err().code).collect();
     let tried = codes.iter().filter(|c| **c == Code::PinWrong).count();
     assert_eq!((tried, codes.len()), (LOCKOUT_FAILURES as usize, 3 * LOCKOUT_FAILURES as usize));
     // Locked: not even the right one is looked at; afterwards it signs.

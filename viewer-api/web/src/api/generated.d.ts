@@ -1098,6 +1098,13 @@ export interface components {
              * @description Version.
              */
             version: number;
+            /**
+             * Format: int64
+             * @description 作废: withdrawn then, UTC ms; it may not be used any more, whatever its signature says.
+             */
+            voided_at_ms?: number | null;
+            /** @description Who withdrew it. */
+            voided_by?: string | null;
         };
         /** @description 退回: back to the clinic. */
         RetakeRequest: {
@@ -1405,6 +1412,8 @@ export interface components {
             arrived_at_ms: number;
             /** @description Why the author is needed again: 待补充 (late objects) or 待更正 (identity corrected), as the county words it. */
             attention?: string | null;
+            /** @description Every such reason; `attention` is the gravest of them. */
+            attention_reasons: string[];
             /** @description Author of that version; he cannot audit it. */
             author?: string | null;
             /** @description Urgency. */
