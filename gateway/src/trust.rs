@@ -192,16 +192,23 @@ mod tests {
         trust.authority.revoke(&target, RevocationReason::KeyCompromise, NOW).unwrap();
     }
 
+    fn counting(set: &mut u32) -> impl FnMut(&Arc<ServerConfig>) -> anyhow::Result<()> {
+        |_| {
+            *set += 1;
+            Ok(())
+        }
+    }
+
     #[tokio::test]
     async fn a_revocation_cuts_live_connections_although_the_gateways_key_cannot_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let (home, mut trust) = county(dir.path()).await;
         let mut set = 0;
-        trust.step(&mut |_| Ok(set += 1)).unwrap();
+        trust.step(&mut counting(&mut set)).unwrap();
         revoke_a_certificate(&trust);
         let lax = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(home.server_key(), lax).unwrap();
-        trust.step(&mut |_| Ok(set += 1)).unwrap_err();
+        trust.step(&mut counting(&mut set)).unwrap_err();
         assert_eq!((trust.revoked().borrow().len(), set), (1, 1));
     }
 
@@ -214,7 +221,7 @@ mod tests {
         assert_eq!(trust.revoked().borrow().len(), 1);
         let mut set = 0;
         for _ in 0..2 {
-            trust.step(&mut |_| Ok(set += 1)).unwrap();
+            trust.step(&mut counting(&mut set)).unwrap();
         }
         assert_eq!(set, 1);
     }

@@ -1,6 +1,6 @@
 //! Small things to put into a [`super::TestDesk`].
 
-use super::desk::Item;
+use super::held::Item;
 use crate::auth::{Entropy, password};
 use crate::desk::{Account, PatientFacts, Reader, Role, StudyObject, WorkRow};
 use crate::problem::Problem;

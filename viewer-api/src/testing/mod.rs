@@ -3,6 +3,7 @@
 
 mod desk;
 mod fixture;
+mod held;
 
-pub use desk::{Access, Item, TestDesk};
 pub use fixture::{CountedEntropy, PASSWORD, TOTP_SECRET, account, clinic, item, object, phantom};
+pub use held::{Access, Item, TestDesk};
