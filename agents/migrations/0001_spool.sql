@@ -22,6 +22,7 @@ CREATE TABLE study (
     safe_at             INTEGER,                   -- every object and the newest generation receipted
     urgent_since        INTEGER,                   -- when its class became green or emergency
     urgent_generation   INTEGER,                   -- the generation that first said so
+    confirmed_in        TEXT,                      -- the county store (county.store) that has said so last
     county_state        TEXT,
     county_reader       TEXT,
     county_due_at       INTEGER,
@@ -55,6 +56,7 @@ CREATE TABLE object (
     coded_kept          INTEGER NOT NULL,          -- 1: the coded form is cached as a blob of its own
     stored_at           INTEGER NOT NULL,
     receipted_at        INTEGER,
+    receipted_in        TEXT,                      -- the county store whose receipt it is
     refused_code        INTEGER,
     refused_field       TEXT,
     refused_reason      TEXT,
@@ -64,6 +66,17 @@ CREATE TABLE object (
 CREATE INDEX object_study ON object(study);
 -- With the lengths, so that what waits is summed up without its rows.
 CREATE INDEX object_open ON object(study, length, coded_kept, coded_length) WHERE receipted_at IS NULL AND refused_code IS NULL;
+CREATE INDEX study_unsafe ON study(class, first_object_at) WHERE safe_at IS NULL;
+
+-- Which store of the county answered last. Another name than before is another store (restored from a backup, replaced,
+-- a standby's own): it must confirm anew what is held here.
+CREATE TABLE county (
+    id                  INTEGER PRIMARY KEY CHECK (id = 1),
+    store               TEXT NOT NULL,
+    home                TEXT,                      -- the store of the first gateway in the configuration
+    first               INTEGER NOT NULL,          -- 1: the answer came from that gateway, 0: from a standby
+    since               INTEGER NOT NULL
+) STRICT;
 
 -- What a person said of a study before its first object came.
 CREATE TABLE mark_ahead (
@@ -93,7 +106,15 @@ CREATE TABLE note (
     kind                INTEGER NOT NULL,
     body                BLOB NOT NULL,
     signature           BLOB NOT NULL,
-    receipted_at        INTEGER
+    certificate         BLOB NOT NULL,             -- DER; the device may have a newer one when the note travels
+    receipted_at        INTEGER,
+    receipted_in        TEXT,                      -- the county store whose receipt it is
+    refusals            INTEGER NOT NULL DEFAULT 0,
+    refused_at          INTEGER,
+    refused_code        INTEGER,
+    refused_field       TEXT,
+    refused_reason      TEXT,
+    next_try_at         INTEGER                    -- of a refused note
 ) STRICT;
 CREATE INDEX note_open ON note(seq) WHERE receipted_at IS NULL;
 

@@ -72,6 +72,10 @@ impl Invalid {
     pub fn refusal(&self) -> Refusal {
         match self {
             Self::Package(error) => Refusal::new(Code::ReportInvalid, "package", error.to_string()),
+            // Not the letter's fault, or not for ever: this clinic's clock is behind, and will be set.
+            Self::Report(error @ VerifyReportError::FromTheFuture { .. }) => {
+                Refusal::new(Code::Busy, "clock", format!("the clinic's clock is behind: {error}"))
+            }
             Self::Report(error) => Refusal::new(error.code(), error.part().file(), error.to_string()),
         }
     }
@@ -190,7 +194,10 @@ impl Device {
     /// # Errors
     /// [`NoteError`] when the note is too long.
     pub fn sign_note(&self, body: &NoteBody) -> Result<Note, NoteError> {
-        sign_note(&self.identity.key, body)
+        let note = sign_note(&self.identity.key, body)?;
+        // It travels with the note: by then the device may have a newer one.
+        let certificate = self.identity.chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
+        Ok(Note { certificate, ..note })
     }
 }
 

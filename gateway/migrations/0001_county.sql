@@ -5,6 +5,8 @@ CREATE TABLE site (
   key   TEXT PRIMARY KEY,
   value TEXT NOT NULL
 ) STRICT;
+-- Which store this is, told from every other one: new here, and again at every restore.
+INSERT INTO site (key, value) VALUES ('store', lower(hex(randomblob(16))));
 
 CREATE TABLE clinic (
   id              TEXT PRIMARY KEY,
@@ -129,6 +131,7 @@ CREATE TABLE location (
   verified_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX location_verified ON location (verified_at);
+CREATE INDEX location_damaged ON location (hash) WHERE status <> 'ok';
 
 -- What the newest manifest of a study names.
 CREATE TABLE announced (
@@ -353,11 +356,18 @@ CREATE TABLE letter (
   refused_code  INTEGER,
   refused_field TEXT,
   refused_reason TEXT,
+  refusals      INTEGER NOT NULL DEFAULT 0,
+  -- how often it could not be sent, or the clinic could not judge it, and why lately
+  delays        INTEGER NOT NULL DEFAULT 0,
+  delay_reason  TEXT,
+  -- a letter that did not get through is offered again from next_try_at on
+  tried_at      INTEGER,
+  next_try_at   INTEGER,
   superseded_at INTEGER
 ) STRICT;
 CREATE INDEX letter_study ON letter (study_id, kind, written_at);
 CREATE INDEX letter_pending ON letter (clinic, priority, written_at)
-  WHERE received_at IS NULL AND refused_at IS NULL AND superseded_at IS NULL;
+  WHERE received_at IS NULL AND superseded_at IS NULL;
 
 -- Events from the clinics: signed bytes as a blob.
 CREATE TABLE note (

@@ -3,12 +3,12 @@
 use crate::ingest::{self, Ingest, ensure_clinic};
 use crate::link::ports::{Custody, ObjectState, ObjectWriter};
 use crate::returns::Returns;
-use crate::store::{NewEvent, Store, StoreError, event, one_row};
+use crate::store::{Columns, NewEvent, Store, StoreError, event, one_row, signed};
 use async_trait::async_trait;
 use bytes::Bytes;
 use relay_core::clock::{SECOND_MS, UtcMs};
 use relay_core::codes::Refusal;
-use relay_core::ids::{ClinicId, LetterId, StudyUid};
+use relay_core::ids::{ClinicId, LetterId, ObjectHash, StudyUid};
 use relay_core::letter::{LetterHead, Note};
 use relay_core::sla::SlaPolicy;
 use relay_core::study::{Manifest, ManifestObject};
@@ -115,7 +115,12 @@ impl Custody for County {
         let (owned, policy) = (clinic.clone(), self.ingest.policy());
         let written = self
             .store
-            .write(move |tx| Box::pin(async move { record_heard(tx, &policy, &owned, heard, changed).await }))
+            .write(move |tx| {
+                Box::pin(async move {
+                    record_heard(tx, &policy, &owned, heard, changed).await?;
+                    if changed && online { crate::returns::connected(tx, &owned, now).await } else { Ok(()) }
+                })
+            })
             .await;
         if let Err(error) = written {
             tracing::warn!(%clinic, error = &error as &dyn std::error::Error, "recording presence");
@@ -142,8 +147,41 @@ impl Custody for County {
         self.ingest.open_writer(clinic, study, object, offset).await
     }
 
-    async fn pending_letters(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<LetterHead>, Refusal> {
-        self.returns.pending(clinic, limit).await
+    async fn pending_letters(
+        &self,
+        clinic: &ClinicId,
+        limit: usize,
+        now: UtcMs,
+    ) -> Result<Vec<LetterHead>, Refusal> {
+        self.returns.pending(clinic, limit, now).await
+    }
+
+    async fn damaged(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<(StudyUid, ObjectHash)>, Refusal> {
+        let mut tx = self.store.read().await?;
+        let rows = sqlx::query(
+            "SELECT s.uid, o.hash FROM location l JOIN object o ON o.hash = l.hash JOIN study s ON s.id = o.study_id
+             WHERE l.status <> 'ok' AND o.clinic = $1 ORDER BY s.id, o.id LIMIT $2",
+        )
+        .bind(clinic.as_str())
+        .bind(signed(limit)?)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("read damaged objects"))?;
+        let place = |row| {
+            let c = Columns::of(row, "object", "?");
+            Ok((c.parsed("uid")?, c.hash("hash")?))
+        };
+        rows.iter().map(place).collect()
+    }
+
+    async fn letter_delayed(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        refusal: &Refusal,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        self.returns.delayed(clinic, id, refusal, now).await
     }
 
     fn letter_changes(&self) -> watch::Receiver<u64> {
@@ -184,3 +222,6 @@ impl Custody for County {
         self.returns.note(clinic, note, device_certificate, now).await
     }
 }
+
+#[cfg(test)]
+mod tests;

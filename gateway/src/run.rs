@@ -50,6 +50,7 @@ async fn assemble(
     let store = Store::open(home.path(), Arc::new(RealDisk)).await.context("opening the store")?;
     let fonts =
         relay_report::Fonts::load(config.report.font_dir.as_deref()).context("loading the report fonts")?;
+    let trust = CountyTrust::new(authority.ca_certificate().clone(), home.ca().join(CRL_FILE));
     let press = Press {
         site: Site {
             id: config.site.id.clone(),
@@ -59,11 +60,11 @@ async fn assemble(
         fonts: Arc::new(fonts),
         signers: PinGate::new(Arc::new(FileVault::new(home.signers()))),
         policy: Arc::clone(&policy),
-        trust: CountyTrust::new(authority.ca_certificate().clone(), home.ca().join(CRL_FILE)),
+        trust: trust.clone(),
     };
     let desk = CountyDesk::new(store.clone(), press, Arc::new(StoreTrail(store.clone())));
     let ingest = Ingest::new(store.clone(), Arc::clone(&clock), Arc::clone(&policy), config.room());
-    let returns = Returns::new(store.clone(), Arc::new(CertificateJudge), policy);
+    let returns = Returns::new(store.clone(), Arc::new(CertificateJudge(trust)), policy);
     let county = Arc::new(County::new(store.clone(), ingest, returns));
     Ok(Parts { store, desk, county, clock })
 }

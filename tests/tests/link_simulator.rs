@@ -57,6 +57,9 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::AgentRestart),
         2 => Just(Fault::GatewayCrash),
         1 => (1_000..10_000_u64).prop_map(|ms| Fault::DiskFull { ms }),
+        1 => Just(Fault::Backup),
+        1 => Just(Fault::Restore),
+        1 => (0..8_usize).prop_map(|nth| Fault::Rot { nth }),
     ]
 }
 
@@ -133,6 +136,9 @@ proptest! {
             }
             let known = &world.county.manifests[&(world.id.clone(), out.manifest.study.clone())];
             prop_assert_eq!(known, &out.manifest, "the newest manifest is the one the county has");
+        }
+        for id in world.clinic.sent_notes.keys() {
+            prop_assert!(world.county.notes.contains_key(&(world.id.clone(), id.clone())), "{} is lost", id);
         }
         prop_assert!(world.county.commits.values().all(|n| *n == 1), "an object was committed twice");
         prop_assert!(world.clinic.letter_commits.values().all(|n| *n == 1), "a letter was stored twice");
@@ -215,4 +221,44 @@ fn a_full_disk_delays_and_loses_nothing() {
     world.plan(3_000, Fault::DiskFull { ms: 60_000 });
     world.run_until(300_000, true);
     assert!(world.is_quiet() && world.now_ms() < 150_000, "{} ms", world.now_ms());
+}
+
+#[test]
+fn what_came_after_the_backup_comes_back_after_the_restore() {
+    let mut world = World::new(6, TOWNSHIP);
+    let film = |n: u64| noise(n, 400_000);
+    world.clinic.add_study("1.2.1", Class::Routine, &[(film(1), Encoding::Identity)], UtcMs(0));
+    world.clinic.add_note("n-1");
+    world.run_until(60_000, true);
+    world.plan(world.now_ms(), Fault::Backup);
+    world.run_until(world.now_ms() + 1, false);
+    world.clinic.add_study("1.2.2", Class::Routine, &[(film(2), Encoding::Identity)], UtcMs(1));
+    world.clinic.add_note("n-2");
+    world.run_until(120_000, true);
+    assert!(world.is_quiet() && world.county.objects.len() == 2);
+    let before = world.county.bytes_taken;
+
+    world.plan(world.now_ms() + 1, Fault::Restore);
+    world.run_until(world.now_ms() + 1, false);
+    assert_eq!(world.county.objects.len(), 1, "the backup lacks the second film");
+    world.run_until(300_000, true);
+    assert!(world.is_quiet());
+    assert_eq!((world.county.objects.len(), world.county.notes.len()), (2, 2));
+    // Counted by the restored store: what it had was not sent again.
+    assert_eq!(world.county.bytes_taken, before);
+}
+
+#[test]
+fn an_object_that_the_scrub_finds_rotten_is_sent_again() {
+    let mut world = World::new(7, TOWNSHIP);
+    let film = noise(1, 400_000);
+    let study =
+        world.clinic.add_study("1.2.1", Class::Routine, &[(film.clone(), Encoding::Identity)], UtcMs(0));
+    world.run_until(60_000, true);
+    world.plan(world.now_ms() + 1, Fault::Rot { nth: 0 });
+    world.run_until(world.now_ms() + 1, false);
+    assert!(world.county.objects.is_empty() && !world.is_quiet());
+    world.run_until(120_000, true);
+    let place = (world.id.clone(), study, relay_core::ids::ObjectHash::of(&film));
+    assert_eq!(world.county.objects.get(&place), Some(&film));
 }

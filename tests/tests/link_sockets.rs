@@ -5,12 +5,12 @@ use relay_agent::courier::ports::LinkState;
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
 use relay_certs::testing::TestCounty;
 use relay_certs::trust::{TlsIdentity, agent_client_config, gateway_server_config};
-use relay_core::clock::{Clock as _, SystemClock, UtcMs};
+use relay_core::clock::{Clock, DAY_MS, ManualClock, SystemClock, UtcMs};
 use relay_core::codes::Code;
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
 use relay_core::letter::LetterKind;
 use relay_core::limits::MAX_FRAME_BYTES;
-use relay_core::link::frame::{Frame, FrameReader, Hello};
+use relay_core::link::frame::{Frame, FrameReader, Hello, ObjectData};
 use relay_core::link::{ALPN, close_code, code_of_close};
 use relay_core::study::{Class, Encoding};
 use relay_gateway::link::{LinkConfig, LinkHandle, LinkListener, Revoked};
@@ -38,6 +38,7 @@ struct Lab {
     gateway: TlsIdentity,
     county: CountyPorts,
     revoked: watch::Sender<Revoked>,
+    clock: Arc<dyn Clock>,
 }
 
 struct RunningGateway {
@@ -84,7 +85,8 @@ impl Lab {
         let mut pki = TestCounty::new(&dir.path().join("ca"), seed, SystemClock.now());
         let gateway = pki.gateway();
         let revoked = watch::Sender::new(Revoked::default());
-        Self { _dir: dir, pki, gateway, county: CountyPorts::new(County::default()), revoked }
+        let (county, clock) = (CountyPorts::new(County::default()), Arc::new(SystemClock));
+        Self { _dir: dir, pki, gateway, county, revoked, clock }
     }
 
     fn server_tls(&self) -> Arc<rustls::ServerConfig> {
@@ -100,8 +102,8 @@ impl Lab {
         let listener = LinkListener::bind(
             config,
             Arc::new(self.county.clone()),
-            Arc::new(OpenDoor),
-            Arc::new(SystemClock),
+            Arc::new(OpenDoor(self.county.clone())),
+            Arc::clone(&self.clock),
             self.revoked.subscribe(),
         )
         .unwrap();
@@ -476,4 +478,99 @@ async fn a_frame_beyond_the_limit_ends_the_connection_before_its_bytes_come() {
     send.write_all(&length.to_be_bytes()).await.unwrap();
     assert_eq!(closed_with(&connection).await, Some(Code::FrameTooLarge));
     assert_eq!(close_code(None), 256);
+}
+
+#[tokio::test]
+async fn a_restored_county_gets_back_what_its_backup_lacks() {
+    let mut lab = Lab::new(13);
+    let gateway = lab.start_gateway(0);
+    let (old, new) = (noise(1, 200_000), noise(2, 200_000));
+    let clinic = ClinicPorts::new(Clinic::default());
+    let agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    let first = clinic.with(|c| study(c, "1.2.1", Class::Routine, &[(old.clone(), Encoding::Identity)]));
+    clinic.until(SOON, "the first study is safe", Clinic::is_idle).await;
+    let backup = lab.county.with(|c| c.clone());
+    let second = clinic.with(|c| study(c, "1.2.2", Class::Routine, &[(new.clone(), Encoding::Identity)]));
+    clinic.with(|c| c.add_note("note-1"));
+    clinic.until(SOON, "the second study and the note are safe", Clinic::is_idle).await;
+
+    let port = gateway.crash().await;
+    lab.county.with(|c| c.restore(backup, "second life".into()));
+    let again = lab.start_gateway(port);
+    lab.county.until(SOON, "the second study comes back", |c| county_has(c, &second, &new)).await;
+    lab.county.until(SOON, "the note comes back", |c| c.notes.len() == 1).await;
+    clinic.until(SOON, "everything is confirmed", Clinic::is_idle).await;
+    lab.county.with(|county| {
+        assert!(county_has(county, &first, &old));
+        assert!(county.commits.values().all(|n| *n == 1), "what the backup held was not sent again");
+    });
+    stop(agent).await;
+    again.shut_down().await;
+}
+
+#[tokio::test]
+async fn an_object_that_the_county_has_lost_is_asked_for_and_sent_again() {
+    let mut lab = Lab::new(14);
+    let gateway = lab.start_gateway(0);
+    let film = noise(1, 200_000);
+    let mut clinic = Clinic::default();
+    let uid = study(&mut clinic, "1.2.1", Class::Routine, &[(film.clone(), Encoding::Identity)]);
+    let clinic = ClinicPorts::new(clinic);
+    let tls = lab.agent_tls();
+    let agent = start_agent(Arc::clone(&tls), &[gateway.address], &clinic);
+    clinic.until(SOON, "the study is safe", Clinic::is_idle).await;
+    stop(agent).await;
+    lab.county.with(|c| c.rot(&(clinic_id(), uid.clone(), ObjectHash::of(&film))));
+    let agent = start_agent(tls, &[gateway.address], &clinic);
+    lab.county.until(SOON, "the film is there again", |c| county_has(c, &uid, &film)).await;
+    lab.county.until(SOON, "nothing is damaged", |c| c.damaged.is_empty()).await;
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_runs_out_ends_the_live_connection() {
+    let mut lab = Lab::new(15);
+    let clock = Arc::new(ManualClock::at(SystemClock.now()));
+    lab.clock = Arc::<ManualClock>::clone(&clock);
+    let gateway = lab.start_gateway(0);
+    let clinic = ClinicPorts::new(Clinic::default());
+    let mut agent = start_agent(lab.agent_tls(), &[gateway.address], &clinic);
+    until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
+    clock.advance_ms(100 * 366 * DAY_MS);
+    let (reason, field) = until_refused(&mut agent, Code::CertificateExpired).await;
+    assert!(field.contains("certificate"), "{field}: {reason}");
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn streams_that_stall_keep_no_other_study_waiting() {
+    let mut lab = Lab::new(16);
+    let gateway = lab.start_gateway(0);
+    let (_endpoint, connection) = raw(&mut lab, gateway.address).await;
+    let (mut send, _recv) = connection.open_bi().await.unwrap();
+    let mut silent = Clinic::default();
+    let objects: Vec<(Vec<u8>, Encoding)> = (0..64).map(|n| (noise(n, 1_000), Encoding::Identity)).collect();
+    let uid = study(&mut silent, "1.2.9", Class::Routine, &objects);
+    let manifest = silent.studies[&uid].manifest.clone();
+    let hello = Hello {
+        version_min: 1,
+        version_max: 1,
+        capabilities: vec![],
+        software: "silent".into(),
+        now: UtcMs(0),
+    };
+    send.write_all(&Frame::Hello(hello).encode().unwrap()).await.unwrap();
+    lab.county.until(SOON, "it is greeted", |c| !c.online.is_empty()).await;
+    send.write_all(&Frame::Manifest(Box::new(manifest.clone())).encode().unwrap()).await.unwrap();
+    let mut streams = Vec::new();
+    for object in &manifest.objects {
+        let data = ObjectData { study: uid.clone(), object: object.hash, offset: 0, length: 1_000 };
+        let mut stream = connection.open_uni().await.unwrap();
+        stream.write_all(&Frame::ObjectData(data).encode().unwrap()).await.unwrap();
+        stream.write_all(&[0]).await.unwrap();
+        streams.push(stream);
+    }
+    // More than eight write only when others give their turns back.
+    lab.county.until(SOON, "stalled streams give way", |c| c.bytes_taken >= 9).await;
+    drop(streams);
 }

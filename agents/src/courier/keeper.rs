@@ -31,7 +31,11 @@ pub(super) struct Fresh {
 #[derive(Debug)]
 pub(super) enum Order {
     Receipted { study: StudyUid, generation: u64, objects: Vec<ObjectHash>, at: UtcMs },
-    Refused { study: StudyUid, object: Option<ObjectHash>, refusal: Refusal },
+    Refused { study: StudyUid, object: Option<ObjectHash>, generation: u64, refusal: Refusal },
+    Greeted { store: String, first: bool, answer: oneshot::Sender<bool> },
+    Missing { study: StudyUid, objects: Vec<ObjectHash> },
+    Wanted { study: StudyUid, objects: Vec<ObjectHash>, answer: oneshot::Sender<Vec<ObjectHash>> },
+    NoteRefused { id: NoteId, refusal: Refusal },
     Progress { study: StudyUid, coded_bytes: u64 },
     NoteReceipted { id: NoteId, at: UtcMs },
     List { notes: usize, answer: oneshot::Sender<Fresh> },
@@ -59,6 +63,12 @@ impl Keeper {
         let _ = self.0.try_send(order);
     }
 
+    /// Records which store answers. False when that cannot be recorded: then nothing it says may be.
+    pub(super) async fn greeted(&self, store: String, first: bool) -> bool {
+        let (answer, recorded) = oneshot::channel();
+        self.order(Order::Greeted { store, first, answer }).await && recorded.await.unwrap_or(false)
+    }
+
     /// Asks what waits.
     pub(super) async fn list(&self, notes: usize) -> oneshot::Receiver<Fresh> {
         let (answer, fresh) = oneshot::channel();
@@ -75,27 +85,51 @@ async fn work(outbox: Arc<dyn Outbox>, mut queue: mpsc::Receiver<Order>) {
                 let _ = answer.send(list(&*outbox, notes).await);
             }
             Order::Progress { study, coded_bytes } => outbox.progress(&study, coded_bytes).await,
-            order => record(&*outbox, &order).await,
+            Order::Greeted { ref store, first, .. } => {
+                let recorded = record(&*outbox, &order).await;
+                if recorded {
+                    tracing::debug!(store, first, "the county's store is known");
+                }
+                if let Order::Greeted { answer, .. } = order {
+                    // Nobody listens any more: the connection ended meanwhile.
+                    let _ = answer.send(recorded);
+                }
+            }
+            Order::Wanted { study, objects, answer } => {
+                let absent = outbox.wanted(&study, &objects).await.unwrap_or_else(|error| {
+                    tracing::error!(step = error.step, source = %error.source, "the county will ask again");
+                    Vec::new()
+                });
+                // Nobody listens any more: the connection ended meanwhile.
+                let _ = answer.send(absent);
+            }
+            order => {
+                record(&*outbox, &order).await;
+            }
         }
     }
 }
 
-async fn record(outbox: &dyn Outbox, order: &Order) {
+async fn record(outbox: &dyn Outbox, order: &Order) -> bool {
     for attempt in 1..=ATTEMPTS {
         let outcome = match order {
             Order::Receipted { study, generation, objects, at } => {
                 outbox.receipted(study, *generation, objects, *at).await
             }
-            Order::Refused { study, object, refusal } => {
-                outbox.refused(study, object.as_ref(), refusal).await
+            Order::Refused { study, object, generation, refusal } => {
+                outbox.refused(study, object.as_ref(), *generation, refusal).await
             }
+            Order::Greeted { store, first, .. } => outbox.greeted(store, *first).await,
+            Order::Missing { study, objects } => outbox.missing(study, objects).await,
+            Order::NoteRefused { id, refusal } => outbox.note_refused(id, refusal).await,
             Order::NoteReceipted { id, at } => outbox.note_receipted(id, *at).await,
-            Order::Progress { .. } | Order::List { .. } => Ok(()),
+            Order::Progress { .. } | Order::List { .. } | Order::Wanted { .. } => Ok(()),
         };
-        let Err(error) = outcome else { return };
+        let Err(error) = outcome else { return true };
         tracing::error!(attempt, step = error.step, source = %error.source, "the outbox cannot record the county's answer");
         tokio::time::sleep(RETRY).await;
     }
+    false
 }
 
 async fn list(outbox: &dyn Outbox, notes: usize) -> Fresh {

@@ -27,9 +27,9 @@ pub(super) async fn known(inbox: Arc<dyn Inbox>, head: LetterHead) -> (LetterId,
         Ok(Ok(None)) => LetterAnswer::Want,
         Ok(Err(error)) => {
             tracing::error!(letter = %head.id, step = error.step, source = %error.source, "the inbox cannot be read");
-            LetterAnswer::Later
+            LetterAnswer::Later(failed("the clinic's inbox cannot be read just now"))
         }
-        Err(_) => LetterAnswer::Later,
+        Err(_) => LetterAnswer::Later(failed("the clinic's inbox does not answer")),
     };
     (head.id, answer)
 }
@@ -71,18 +71,28 @@ pub(super) async fn receive(
     let body = match tokio::time::timeout(BODY_DEADLINE, read_body(&head, letter)).await {
         Ok(Ok(body)) => body,
         Ok(Err(outcome)) => return (id, outcome),
-        Err(_) => return (id, LetterOutcome::Failed),
+        Err(_) => return (id, LetterOutcome::Failed(broken("the body did not arrive in time"))),
     };
     let outcome = match tokio::time::timeout(INBOX_DEADLINE, inbox.accept(&head, body, clock.now())).await {
         Ok(Ok(LetterFate::Stored { at })) => LetterOutcome::Stored(at),
         Ok(Ok(LetterFate::Refused(refusal))) => LetterOutcome::Refused(refusal),
+        Ok(Ok(LetterFate::Later(refusal))) => LetterOutcome::Failed(refusal),
         Ok(Err(error)) => {
             tracing::error!(letter = %id, step = error.step, source = %error.source, "the inbox cannot store");
-            LetterOutcome::Failed
+            LetterOutcome::Failed(failed("the clinic cannot store the letter just now"))
         }
-        Err(_) => LetterOutcome::Failed,
+        Err(_) => LetterOutcome::Failed(failed("the clinic's inbox does not answer")),
     };
     (id, outcome)
+}
+
+/// The way or the disk was at fault, not the letter: it may come again.
+fn broken(reason: impl Into<String>) -> Refusal {
+    Refusal::new(Code::TimedOut, "body", reason)
+}
+
+fn failed(reason: &'static str) -> Refusal {
+    Refusal::new(Code::StorageFailed, "inbox", reason)
 }
 
 async fn read_body(head: &LetterHead, letter: Arriving) -> Result<Vec<u8>, LetterOutcome> {
@@ -93,16 +103,15 @@ async fn read_body(head: &LetterHead, letter: Arriving) -> Result<Vec<u8>, Lette
         match stream.read_chunk(limit + 1 - body.len(), true).await {
             Ok(Some(chunk)) => body.extend_from_slice(&chunk.bytes),
             Ok(None) => break,
-            Err(_) => return Err(LetterOutcome::Failed),
+            Err(_) => return Err(LetterOutcome::Failed(broken("the stream of the body broke off"))),
         }
     }
     if body.len() as u64 != head.length {
         let reason = format!("the body has {} bytes or more, {} were announced", body.len(), head.length);
-        return Err(LetterOutcome::Refused(Refusal::new(Code::RefusedLength, "body", reason)));
+        return Err(LetterOutcome::Failed(broken(reason)));
     }
     if ObjectHash::of(&body) != head.hash {
-        let reason = "the body does not have the announced digest";
-        return Err(LetterOutcome::Refused(Refusal::new(Code::RefusedDigest, "body", reason)));
+        return Err(LetterOutcome::Failed(broken("the body does not have the announced digest")));
     }
     Ok(body)
 }

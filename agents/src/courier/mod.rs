@@ -138,7 +138,7 @@ impl Courier {
                 },
             };
             let ending = match reached {
-                Ok(connection) if which == 0 => self.session(connection, shutdown).await,
+                Ok(connection) if which == 0 => self.session(connection, true, shutdown).await,
                 Ok(connection) => {
                     let (ending, back) =
                         self.session_at_standby(connection, &mut dialer, rng, shutdown).await;
@@ -208,8 +208,14 @@ impl Courier {
         }
     }
 
-    async fn session(&mut self, connection: quinn::Connection, shutdown: &CancellationToken) -> Ending {
-        match Session::open(&self.context, connection).await {
+    /// `first`: with the gateway that the clinic prefers.
+    async fn session(
+        &mut self,
+        connection: quinn::Connection,
+        first: bool,
+        shutdown: &CancellationToken,
+    ) -> Ending {
+        match Session::open(&self.context, connection, first).await {
             Ok(session) => session.run(&mut self.status, shutdown).await,
             Err(ending) => ending,
         }
@@ -234,7 +240,7 @@ impl Courier {
                 }
             }
         };
-        let session = self.session(connection, &leave);
+        let session = self.session(connection, false, &leave);
         tokio::pin!(session, watch);
         tokio::select! {
             ending = &mut session => (ending, None),

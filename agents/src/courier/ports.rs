@@ -26,6 +26,18 @@ pub trait Outbox: Send + Sync {
     /// Most urgent first: class, then deadline (first object). At most `limit`.
     async fn pending_studies(&self, limit: usize) -> Result<Vec<Manifest>, PortError>;
 
+    /// A gateway has answered. `store` names its store: another one than before must confirm anew what is held here, and
+    /// until it has, nothing counts as safe by the word of the other. `first`: it is the gateway that the clinic prefers,
+    /// whose store keeps everything; a standby is offered only what still waits for a report. Idempotent.
+    async fn greeted(&self, store: &str, first: bool) -> Result<(), PortError>;
+
+    /// The county lacks these objects, whatever it said before: they are not safe. Idempotent.
+    async fn missing(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<(), PortError>;
+
+    /// The county has lost these objects and asks for them again: they are pending. Gives those that are not held here any
+    /// more. Idempotent.
+    async fn wanted(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<Vec<ObjectHash>, PortError>;
+
     /// Counts up whenever [`Self::pending_studies`] or [`Self::pending_notes`] may answer differently.
     fn changes(&self) -> watch::Receiver<u64>;
 
@@ -41,22 +53,28 @@ pub trait Outbox: Send + Sync {
         at: UtcMs,
     ) -> Result<(), PortError>;
 
-    /// The county refuses one object, or the whole study (`object` = `None`). It is not offered again until changed.
+    /// The county refuses one object, or the whole study (`object` = `None`), as offered with `generation`. It is not
+    /// offered again until changed.
     async fn refused(
         &self,
         study: &StudyUid,
         object: Option<&ObjectHash>,
+        generation: u64,
         refusal: &Refusal,
     ) -> Result<(), PortError>;
 
     /// Coded bytes of the study that the county has, for the progress bar. Need not be durable.
     async fn progress(&self, study: &StudyUid, coded_bytes_at_county: u64);
 
-    /// Notes not yet receipted, oldest first. At most `limit`.
+    /// Notes that the county does not hold, oldest first; refused ones after the others and not before their time. At most
+    /// `limit`.
     async fn pending_notes(&self, limit: usize) -> Result<Vec<Note>, PortError>;
 
     /// The county holds this note durably. Idempotent.
     async fn note_receipted(&self, id: &NoteId, at: UtcMs) -> Result<(), PortError>;
+
+    /// The county refuses this note: it is offered again later, and holds no other back.
+    async fn note_refused(&self, id: &NoteId, refusal: &Refusal) -> Result<(), PortError>;
 }
 
 /// What became of a letter.
@@ -69,6 +87,8 @@ pub enum LetterFate {
     },
     /// Does not verify, or is not for this clinic: kept in quarantine, refused with the reason.
     Refused(Refusal),
+    /// Cannot be judged just now (this clinic's clock, its disk): the county sends it again later.
+    Later(Refusal),
 }
 
 /// The incoming side: letters from the county.

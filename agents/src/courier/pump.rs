@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-/// Opening a coded form or reading a piece of it must not take longer; then the object waits and others go on.
+/// Opening a coded form or reading a piece of it must not take longer; then the object waits and others go on. Far below
+/// the silence after which the gateway gives the link up, because heartbeats wait for it.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Objects that may turn out unreadable before the loop lets other work go first.
 const SKIPS_PER_TURN: usize = 8;
@@ -58,6 +59,8 @@ pub(super) struct Pump {
 enum Loading {
     Ready(Piece),
     Unreadable(String),
+    /// The disk did not answer at all: other objects would fare no better now.
+    Stuck,
     /// The peer allows no further stream just now.
     NoStream,
 }
@@ -102,6 +105,12 @@ impl Pump {
                     self.reset(job.key, STOP_UNREADABLE);
                     link.data_unreadable(job.key, now);
                 }
+                Loading::Stuck => {
+                    tracing::error!(study = %job.study, object = %job.object, "the disk does not answer");
+                    self.reset(job.key, STOP_UNREADABLE);
+                    link.data_unreadable(job.key, now);
+                    return;
+                }
             }
         }
     }
@@ -124,7 +133,7 @@ impl Pump {
         match read.await {
             Ok(Ok(())) => Loading::Ready(Piece { key: job.key, bytes, written: 0, header, last: job.last }),
             Ok(Err(reason)) => Loading::Unreadable(reason),
-            Err(_) => Loading::Unreadable("the disk does not answer".into()),
+            Err(_) => Loading::Stuck,
         }
     }
 

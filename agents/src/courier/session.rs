@@ -8,9 +8,10 @@ use super::pump::{Pump, Wrote};
 use super::status::Status;
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
-use relay_core::ids::LetterId;
+use relay_core::ids::{LetterId, ObjectHash, StudyUid};
 use relay_core::limits::DATA_CHUNK_BYTES;
 use relay_core::link::agent::{AgentEvent, AgentLink, AgentSettings, LetterAnswer, LetterOutcome};
+use relay_core::link::frame::HelloAck;
 use relay_core::link::limits::MAX_NOTES_UNANSWERED;
 use relay_core::link::{Now, STOP_NOT_NEEDED, close_code};
 use std::sync::Arc;
@@ -34,8 +35,6 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 const CONTROL_BUFFER_BYTES: usize = 64 * 1024;
 /// Letter streams and questions at work at once.
 const MAX_TASKS: usize = 128;
-/// Notes that the county refused and that stay in the outbox are asked past, up to here.
-const MAX_NOTES_LISTED: usize = 256;
 /// Least and extra bytes ahead of the wire: two congestion windows and this.
 const WINDOW_FLOOR: u64 = 256 * 1024;
 /// Extra bytes ahead of the wire for urgent data, so that it never waits for room taken by other data.
@@ -67,6 +66,7 @@ enum Done {
     Known(LetterId, LetterAnswer),
     Arriving(Option<Arriving>),
     Body(LetterId, LetterOutcome),
+    Absent(StudyUid, Vec<ObjectHash>),
 }
 
 /// What woke the loop.
@@ -98,7 +98,8 @@ pub(super) struct Session<'a> {
     list_at: Instant,
     listed_at: Instant,
     status_at: Instant,
-    notes_refused: usize,
+    /// The gateway is the one that the clinic prefers.
+    first: bool,
     window: u64,
     base_window: u64,
     was_up: bool,
@@ -107,7 +108,11 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Opens the control stream.
-    pub(super) async fn open(context: &'a Context, connection: quinn::Connection) -> Result<Self, Ending> {
+    pub(super) async fn open(
+        context: &'a Context,
+        connection: quinn::Connection,
+        first: bool,
+    ) -> Result<Self, Ending> {
         let opened = tokio::time::timeout(OPEN_DEADLINE, connection.open_bi()).await;
         let (control, replies) = match opened {
             Ok(opened) => opened.map_err(|error| ending_of(&error))?,
@@ -133,7 +138,7 @@ impl<'a> Session<'a> {
             // Long ago: what waits now is asked for at once.
             listed_at: context.started,
             status_at: now + STATUS_INTERVAL,
-            notes_refused: 0,
+            first,
             window: context.send_window,
             base_window: context.send_window,
             was_up: false,
@@ -198,11 +203,12 @@ impl<'a> Session<'a> {
                 Ok(stream) => Input::Letter(stream),
                 Err(error) => Input::Lost(ending_of(&error)),
             },
+            // Before data: a writer that is always ready must not keep heartbeats and deadlines waiting.
+            () = tokio::time::sleep_until(timer) => Input::Timer,
             wrote = self.pump.write(), if self.pump.has_piece() => match wrote {
                 Wrote::Lost(error) => Input::Lost(ending_of(&error)),
                 wrote => Input::Wrote(wrote),
             },
-            () = tokio::time::sleep_until(timer) => Input::Timer,
         }
     }
 
@@ -249,6 +255,12 @@ impl<'a> Session<'a> {
             Done::Delivered { key, whole: false } => self.stopped(key, now),
             Done::Known(id, answer) => self.link.answer_letter(&id, answer),
             Done::Body(id, outcome) => self.link.finish_letter(&id, outcome),
+            Done::Absent(study, objects) => {
+                for object in objects {
+                    self.link.decline(study.clone(), object);
+                }
+                self.list_due = true;
+            }
             Done::Arriving(None) => {}
             Done::Arriving(Some(mut letter)) => match self.link.receive_letter(&letter.id) {
                 Some(head) => {
@@ -309,8 +321,8 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if self.may_list() && now >= self.listed_at + LIST_PAUSE {
             (self.list_due, self.listed_at) = (false, now);
-            let notes = (MAX_NOTES_UNANSWERED + self.notes_refused).min(MAX_NOTES_LISTED);
-            self.fresh = Some(self.context.keeper.list(notes).await);
+            // Twice the places: those on their way are listed too.
+            self.fresh = Some(self.context.keeper.list(2 * MAX_NOTES_UNANSWERED).await);
         }
     }
 
@@ -334,9 +346,25 @@ impl<'a> Session<'a> {
                 AgentEvent::Receipted { study, generation, objects, at } => {
                     Order::Receipted { study, generation, objects, at }
                 }
-                AgentEvent::Refused { study, object, refusal } => {
-                    tracing::warn!(%study, object = ?object, %refusal, "refused by the county");
-                    Order::Refused { study, object, refusal }
+                AgentEvent::Refused { study, object, generation, refusal } => {
+                    tracing::warn!(%study, object = ?object, generation, %refusal, "refused by the county");
+                    Order::Refused { study, object, generation, refusal }
+                }
+                AgentEvent::Missing { study, objects } => Order::Missing { study, objects },
+                AgentEvent::Wanted { study, objects } => self.wanted(study, objects),
+                AgentEvent::NoteRefused(id, refusal) => {
+                    tracing::warn!(note = %id, %refusal, "the county refuses a note");
+                    self.list_due = true;
+                    Order::NoteRefused { id, refusal }
+                }
+                AgentEvent::Up(ack) => {
+                    if !self.context.keeper.greeted(ack.store.clone(), self.first).await {
+                        let reason = "which store answers cannot be recorded";
+                        self.link.fail(Refusal::new(Code::StorageFailed, "outbox", reason));
+                        continue;
+                    }
+                    self.up(ack, status);
+                    continue;
                 }
                 AgentEvent::NoteReceipted(id) => {
                     self.list_due = true;
@@ -347,7 +375,7 @@ impl<'a> Session<'a> {
                     continue;
                 }
                 other => {
-                    self.carry_out_here(other, status);
+                    self.carry_out_here(other);
                     continue;
                 }
             };
@@ -357,28 +385,31 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn carry_out_here(&mut self, event: AgentEvent, status: &mut Status) {
+    /// Only now the link is up.
+    fn up(&mut self, ack: HelloAck, status: &mut Status) {
+        let (software, clinic) = (ack.software, ack.clinic_name);
+        tracing::info!(gateway = status.gateway(), software, clinic, store = ack.store, "link up");
+        (self.was_up, self.list_due) = (true, true);
+        status.up(&self.connection, self.link.clock(), ack.duty_phone, self.context.clock.now());
+    }
+
+    /// Has what the county lost made pending again; what is not held here any more is said.
+    fn wanted(&mut self, study: StudyUid, objects: Vec<ObjectHash>) -> Order {
+        tracing::warn!(%study, objects = objects.len(), "the county has lost objects and asks for them again");
+        let (answer, absent) = oneshot::channel();
+        let of = study.clone();
+        self.tasks.spawn(async move { Done::Absent(of, absent.await.unwrap_or_default()) });
+        Order::Wanted { study, objects, answer }
+    }
+
+    fn carry_out_here(&mut self, event: AgentEvent) {
         match event {
-            AgentEvent::Up(ack) => {
-                tracing::info!(
-                    gateway = status.gateway(),
-                    software = ack.software,
-                    clinic = ack.clinic_name,
-                    "link up"
-                );
-                (self.was_up, self.list_due) = (true, true);
-                status.up(&self.connection, self.link.clock(), ack.duty_phone, self.context.clock.now());
-            }
             AgentEvent::LetterOffered(head) => {
                 let inbox = Arc::clone(&self.context.inbox);
                 self.tasks.spawn(async move {
                     let (id, answer) = letters::known(inbox, head).await;
                     Done::Known(id, answer)
                 });
-            }
-            AgentEvent::NoteRefused(id, refusal) => {
-                tracing::warn!(note = %id, %refusal, "the county refuses a note");
-                self.notes_refused += 1;
             }
             AgentEvent::StudyDone { study, generation } => {
                 tracing::info!(%study, generation, "nothing of the study is open");
@@ -399,7 +430,11 @@ impl<'a> Session<'a> {
             }
             AgentEvent::Clock(_)
             | AgentEvent::Receipted { .. }
+            | AgentEvent::Up(_)
             | AgentEvent::Refused { .. }
+            | AgentEvent::Missing { .. }
+            | AgentEvent::Wanted { .. }
+            | AgentEvent::NoteRefused(..)
             | AgentEvent::NoteReceipted(_)
             | AgentEvent::Progress { .. } => {}
         }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use rand::rngs::StdRng;
 use relay_certs::signing::VerifiedReport;
 use relay_core::clock::UtcMs;
-use relay_core::codes::{Code, Refusal};
+use relay_core::codes::{Code, Fault, Refusal};
 use relay_core::ids::{LetterId, ObjectHash};
 use relay_core::letter::{CriticalNotice, LetterHead, LetterKind, ReportVoid, RetakeRequest, StudyStatus};
 use relay_core::limits::MAX_LETTER_BYTES;
@@ -46,7 +46,7 @@ impl Inbox {
         {
             let refusal =
                 Refusal::new(Code::RefusedDigest, "body", "length or hash differ from the announcement");
-            return Ok(LetterFate::Refused(refusal));
+            return Ok(LetterFate::Later(refusal));
         }
         if let Some(row) = self.spool.letter(&head.id).await?
             && row.hash == head.hash
@@ -81,6 +81,10 @@ impl Inbox {
             Ok(()) => {
                 tracing::info!(letter = %head.id, kind = head.kind.word(), study = %head.study, "letter stored");
                 Ok(LetterFate::Stored { at: now })
+            }
+            Err(refusal) if refusal.code.fault() == Fault::Receiver => {
+                tracing::warn!(letter = %head.id, kind = head.kind.word(), %refusal, "letter put off");
+                Ok(LetterFate::Later(refusal))
             }
             Err(refusal) => {
                 tracing::error!(letter = %head.id, kind = head.kind.word(), study = %head.study,

@@ -4,6 +4,7 @@
 //! then anybody is told. What has no receipt of the county is never evicted.
 
 mod admit;
+mod again;
 mod cells;
 mod coded;
 mod criticals;

@@ -33,6 +33,18 @@ impl Outbox for Spool {
         self.pending(limit).await.map_err(port("list what waits for the county"))
     }
 
+    async fn greeted(&self, store: &str, first: bool) -> Result<(), PortError> {
+        self.record_greeting(store, first).await.map_err(port("record which county store answers"))
+    }
+
+    async fn missing(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<(), PortError> {
+        self.record_missing(study, objects).await.map_err(port("record what the county lacks"))
+    }
+
+    async fn wanted(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<Vec<ObjectHash>, PortError> {
+        self.record_wanted(study, objects).await.map_err(port("record what the county has lost"))
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.subscribe()
     }
@@ -55,9 +67,10 @@ impl Outbox for Spool {
         &self,
         study: &StudyUid,
         object: Option<&ObjectHash>,
+        generation: u64,
         refusal: &Refusal,
     ) -> Result<(), PortError> {
-        self.record_refusal(study, object, refusal).await.map_err(port("record a refusal"))
+        self.record_refusal(study, object, generation, refusal).await.map_err(port("record a refusal"))
     }
 
     async fn progress(&self, study: &StudyUid, coded_bytes_at_county: u64) {
@@ -75,6 +88,10 @@ impl Outbox for Spool {
     async fn note_receipted(&self, id: &NoteId, at: UtcMs) -> Result<(), PortError> {
         self.record_note_receipt(id, at).await.map_err(port("record a note's receipt"))
     }
+
+    async fn note_refused(&self, id: &NoteId, refusal: &Refusal) -> Result<(), PortError> {
+        self.record_note_refusal(id, refusal).await.map_err(port("record a note's refusal"))
+    }
 }
 
 /// Offered to the county: something of it is new there, and it is not refused as it stands.
@@ -82,16 +99,18 @@ const PENDING: &str = "SELECT s.*, p.context FROM study s JOIN person p ON p.stu
     WHERE s.safe_at IS NULL AND s.refused_generation < s.generation
       AND EXISTS (SELECT 1 FROM object o WHERE o.study = s.uid AND o.refused_code IS NULL)
       AND (s.receipted_generation < s.generation
-        OR EXISTS (SELECT 1 FROM object o WHERE o.study = s.uid AND o.receipted_at IS NULL AND o.refused_code IS NULL))
+        OR EXISTS (SELECT 1 FROM object o WHERE o.study = s.uid AND o.refused_code IS NULL
+                     AND (o.receipted_at IS NULL OR o.receipted_in IS NOT (SELECT store FROM county))))
     ORDER BY s.class, s.first_object_at, s.uid LIMIT ?";
 
 impl Spool {
     async fn pending(&self, limit: usize) -> Result<Vec<Manifest>, SpoolError> {
-        let rows = sqlx::query(PENDING)
+        let mut rows = sqlx::query(PENDING)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.0.reader)
             .await
             .map_err(db("list what waits for the county"))?;
+        rows.extend(self.unconfirmed(limit.saturating_sub(rows.len())).await?);
         let uids: Vec<String> =
             rows.iter().filter_map(|row| Cells::of(row, "study", "uid").get("uid").ok()).collect();
         let mut objects = self.objects_of(&uids).await?;
@@ -166,6 +185,11 @@ impl Spool {
         let (blobs, hash, length) = (self.0.blobs.clone(), entry.hash, entry.length);
         let form = blocking(move || coded::code(&blobs, &hash, length, true, &name)).await??;
         if form == entry.coded {
+            sqlx::query("UPDATE object SET coded_kept = 1 WHERE hash = ?")
+                .bind(entry.hash.0.as_slice())
+                .execute(&self.0.writer)
+                .await
+                .map_err(db("record a coded form that was made again"))?;
             return Ok(());
         }
         // Another coder version or a full disk: the study is offered again in the new form.
@@ -201,8 +225,8 @@ impl Spool {
         let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
         for hash in objects {
             sqlx::query(
-                "UPDATE object SET receipted_at = ?, refused_code = NULL, refused_field = NULL, refused_reason = NULL
-                 WHERE hash = ? AND study = ? AND receipted_at IS NULL",
+                "UPDATE object SET receipted_at = COALESCE(receipted_at, ?), receipted_in = (SELECT store FROM county),
+                     refused_code = NULL, refused_field = NULL, refused_reason = NULL WHERE hash = ? AND study = ?",
             )
             .bind(at.0)
             .bind(hash.0.as_slice())
@@ -228,6 +252,7 @@ impl Spool {
         &self,
         study: &StudyUid,
         object: Option<&ObjectHash>,
+        generation: u64,
         refusal: &Refusal,
     ) -> Result<(), SpoolError> {
         tracing::warn!(%study, object = ?object, code = refusal.code.name(), field = %refusal.field,
@@ -264,9 +289,10 @@ impl Spool {
             settle(&mut tx, study, self.now()).await?;
         } else {
             sqlx::query(
-                "UPDATE study SET refused_generation = generation, refused_code = ?, refused_field = ?,
-                    refused_reason = ? WHERE uid = ?",
+                "UPDATE study SET refused_generation = MAX(refused_generation, MIN(?, generation)), refused_code = ?,
+                    refused_field = ?, refused_reason = ? WHERE uid = ?",
             )
+            .bind(i64::try_from(generation).unwrap_or(i64::MAX))
             .bind(refusal.code.number())
             .bind(&refusal.field)
             .bind(&refusal.reason)
@@ -318,9 +344,11 @@ impl Spool {
 /// Marks a study as safe at the county when nothing of it waits any more.
 async fn settle(tx: &mut sqlx::SqliteConnection, study: &StudyUid, at: UtcMs) -> Result<(), SpoolError> {
     sqlx::query(
-        "UPDATE study SET safe_at = ? WHERE uid = ? AND safe_at IS NULL AND receipted_generation >= generation
+        "UPDATE study SET safe_at = COALESCE(safe_at, ?), confirmed_in = (SELECT store FROM county)
+         WHERE uid = ? AND receipted_generation >= generation
            AND EXISTS (SELECT 1 FROM object o WHERE o.study = uid AND o.receipted_at IS NOT NULL)
-           AND NOT EXISTS (SELECT 1 FROM object o WHERE o.study = uid AND o.receipted_at IS NULL AND o.refused_code IS NULL)",
+           AND NOT EXISTS (SELECT 1 FROM object o WHERE o.study = uid AND o.refused_code IS NULL
+                            AND (o.receipted_at IS NULL OR o.receipted_in IS NOT (SELECT store FROM county)))",
     )
     .bind(at.0)
     .bind(study.as_str())

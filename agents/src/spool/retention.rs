@@ -52,7 +52,8 @@ impl Spool {
         self.evict(
             keep_days,
             "SELECT o.hash, o.coded_hash FROM object o JOIN study s ON s.uid = o.study
-             WHERE s.safe_at < ?1 AND o.receipted_at IS NOT NULL AND o.evicted_at IS NULL ORDER BY s.safe_at LIMIT ?2",
+             WHERE s.safe_at < ?1 AND o.receipted_at IS NOT NULL AND o.evicted_at IS NULL
+               AND s.confirmed_in IS (SELECT home FROM county) ORDER BY s.safe_at LIMIT ?2",
             "UPDATE object SET evicted_at = ?1, coded_kept = 0 WHERE hash = ?2 AND receipted_at IS NOT NULL",
             "delivered objects left the clinic's archive by policy",
         )

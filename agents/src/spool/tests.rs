@@ -9,16 +9,16 @@ use relay_core::codes::{Code, Refusal};
 use relay_core::durable::FaultyDisk;
 use relay_core::study::{Completeness, Encoding, StudyContext};
 
-struct Bench {
+pub(super) struct Bench {
     dir: tempfile::TempDir,
     disk: FaultyDisk,
-    clock: Arc<ManualClock>,
+    pub(super) clock: Arc<ManualClock>,
 }
 
-const NOW: UtcMs = UtcMs(1_793_666_000_000); // 2026-11-03T01:13:20Z, 43 minutes after the film of `testing`
+pub(super) const NOW: UtcMs = UtcMs(1_793_666_000_000); // 2026-11-03T01:13:20Z, 43 minutes after the film of `testing`
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (disk, clock) = (FaultyDisk::default(), Arc::new(ManualClock::at(NOW)));
         Self { dir: tempfile::tempdir().unwrap(), disk, clock }
     }
@@ -33,17 +33,17 @@ impl Bench {
         Spool::open(options, Arc::new(self.disk.clone()), Arc::clone(&self.clock) as Arc<dyn Clock>).await
     }
 
-    async fn open(&self) -> Spool {
+    pub(super) async fn open(&self) -> Spool {
         self.try_open(SpoolLimits { max_unreceipted_bytes: 1 << 40, free_floor_bytes: 0 }).await.unwrap()
     }
 }
 
-fn origin(quiet: bool) -> Origin {
+pub(super) fn origin(quiet: bool) -> Origin {
     let (source, name) = ("DR1".to_owned(), Some("a.dcm".to_owned()));
     Origin { source, name, class: Class::Routine, kind: None, quiet, open: false }
 }
 
-async fn put(spool: &Spool, bytes: &[u8], origin: &Origin) -> Result<Admitted, Refusal> {
+pub(super) async fn put(spool: &Spool, bytes: &[u8], origin: &Origin) -> Result<Admitted, Refusal> {
     let mut receiving = spool.receive(None)?;
     for piece in bytes.chunks(1000) {
         receiving.write(piece)?;
@@ -51,7 +51,7 @@ async fn put(spool: &Spool, bytes: &[u8], origin: &Origin) -> Result<Admitted, R
     spool.admit(receiving.finish(), origin).await
 }
 
-fn film(study: &str, number: u32) -> Vec<u8> {
+pub(super) fn film(study: &str, number: u32) -> Vec<u8> {
     testing::film(study, &format!("{study}.1"), &format!("{study}.1.{number}"), 64)
 }
 
@@ -223,7 +223,7 @@ async fn a_refused_object_does_not_block_its_study_and_urgent_goes_first() {
     let order: Vec<_> = spool.pending_studies(10).await.unwrap().into_iter().map(|m| m.study).collect();
     assert_eq!(order, [ecg.study, one.study.clone()]);
     let refusal = Refusal::new(Code::RefusedUid, "(0020,000D)", "unlawful");
-    spool.refused(&one.study, Some(&one.hash), &refusal).await.unwrap();
+    spool.refused(&one.study, Some(&one.hash), 1, &refusal).await.unwrap();
     let manifest = spool.manifest(&one.study).await.unwrap();
     assert_eq!(manifest.objects.iter().map(|o| o.hash).collect::<Vec<_>>(), [two.hash]);
     spool.receipted(&one.study, 2, &[two.hash], NOW).await.unwrap();
@@ -231,7 +231,7 @@ async fn a_refused_object_does_not_block_its_study_and_urgent_goes_first() {
     assert!(spool.pending_studies(10).await.unwrap().iter().all(|m| m.study != one.study));
     let busy = Refusal::new(Code::StorageFull, "", "full");
     let three = put(&spool, &film("1.2.4", 1), &origin(false)).await.unwrap();
-    spool.refused(&three.study, None, &busy).await.unwrap();
+    spool.refused(&three.study, None, 1, &busy).await.unwrap();
     assert!(
         spool.pending_studies(10).await.unwrap().iter().any(|m| m.study == three.study),
         "told to come later"
@@ -244,10 +244,10 @@ async fn a_wrong_digest_is_tried_again_while_our_bytes_are_right() {
     let spool = bench.open().await;
     let one = put(&spool, &film("1.2.3", 1), &origin(false)).await.unwrap();
     let refusal = Refusal::new(Code::RefusedDigest, "", "differs");
-    spool.refused(&one.study, Some(&one.hash), &refusal).await.unwrap();
+    spool.refused(&one.study, Some(&one.hash), 1, &refusal).await.unwrap();
     assert_eq!(spool.pending_studies(10).await.unwrap().len(), 1);
     for _ in 0..3 {
-        spool.refused(&one.study, Some(&one.hash), &refusal).await.unwrap();
+        spool.refused(&one.study, Some(&one.hash), 1, &refusal).await.unwrap();
     }
     assert!(spool.pending_studies(10).await.unwrap().is_empty());
 }

@@ -103,7 +103,10 @@ macro_rules! study_rows {
                 o.refused_field AS object_field, o.refused_reason AS object_reason,
                 (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL AND NOT EXISTS (SELECT 1
                     FROM report_void d WHERE d.report_id = r.report_id AND d.through_version >= r.version)) AS reports,
-                EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided
+                EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided,
+                COALESCE(NOT EXISTS (SELECT 1 FROM county) OR s.confirmed_in IN (SELECT store FROM county)
+                    OR s.confirmed_in IN (SELECT home FROM county)
+                    OR NOT EXISTS (SELECT 1 FROM object h WHERE h.study = s.uid AND h.evicted_at IS NULL), 0) AS confirmed
              FROM study s JOIN person p ON p.study = s.uid LEFT JOIN object o ON o.study = s.uid ",
             $($rest),+
         )
@@ -169,7 +172,9 @@ impl Spool {
         let sent = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner).get(&study).copied();
         let there = cells.count("there")?.max(sent.unwrap_or(0)).min(coded_bytes);
         let percent = (there * 100).checked_div(coded_bytes).and_then(|p| u8::try_from(p).ok()).unwrap_or(0);
-        let safe_at = cells.maybe_time("safe_at")?;
+        // Another store of the county must say so anew before it counts.
+        let confirmed = cells.flag("confirmed")?;
+        let safe_at = cells.maybe_time("safe_at")?.filter(|_| confirmed);
         let county: Option<String> = cells.get("county_state")?;
         let reports = cells.count("reports")?;
         let whole_refused = cells.get::<i64>("refused_generation")? >= cells.get::<i64>("generation")?;

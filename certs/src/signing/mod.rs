@@ -18,7 +18,7 @@ mod signer;
 mod verify;
 
 pub use error::{Part, VerifyReportError};
-pub use note::{NoteError, sign_note, verify_note};
+pub use note::{NoteError, sign_note, verify_note, verify_note_by_its_certificate};
 #[cfg(any(test, feature = "test-pki"))]
 pub(crate) use pkcs12::to_pkcs12_with;
 pub use pkcs12::{MAX_PIN_CHARS, MIN_PIN_CHARS, Pkcs12Error, SoftwareSigner, to_pkcs12};

@@ -4,14 +4,21 @@
 //! Raw ECDSA P-256/SHA-256 over `purpose ‖ 0x00 ‖ canonical JSON`: the purpose keeps these signatures apart from
 //! everything else the key signs (a TLS 1.3 signature begins with 64 spaces).
 
+use relay_core::clock::{DAY_MS, UtcMs};
 use relay_core::ids::ClinicId;
 use relay_core::letter::{Note, NoteBody, PURPOSE_NOTE};
 use relay_core::limits::MAX_NOTE_BYTES;
 use relay_core::report::canonical_json;
 use rustls_pki_types::CertificateDer;
 
+use crate::authority::RevocationReason;
 use crate::certificate::{self, CertificateError, PeerIdentity};
 use crate::keys::{PrivateKey, verify_p256};
+use crate::serial::Serial;
+use crate::trust::TrustStore;
+
+/// A device whose clock is behind may write its first notes before its certificate began.
+const CLOCK_TOLERANCE_MS: i64 = DAY_MS;
 
 /// Why a note is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +46,27 @@ pub enum NoteError {
     /// The device's certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// The certificate beside the note is not from the county CA, or not one for a clinic's device.
+    #[error("the certificate beside the note is not from this county's CA for a clinic's device")]
+    UnknownCa,
+    /// The certificate was not valid when the note was written.
+    #[error("written {}, but the certificate is valid from {} to {}", at.to_rfc3339(), not_before.to_rfc3339(), not_after.to_rfc3339())]
+    Expired {
+        /// When the note was written.
+        at: UtcMs,
+        /// Start of validity.
+        not_before: UtcMs,
+        /// End of validity.
+        not_after: UtcMs,
+    },
+    /// The certificate was revoked before the note was written, or its key is compromised.
+    #[error("the certificate {serial} was revoked {}", at.to_rfc3339())]
+    Revoked {
+        /// Which certificate.
+        serial: Serial,
+        /// When it was revoked.
+        at: UtcMs,
+    },
 }
 
 impl NoteError {
@@ -50,7 +78,9 @@ impl NoteError {
             Self::Body(_) => "回执内容无法解析",
             Self::Signature => "回执签名无效",
             Self::Field { .. } => "回执内容与其标识不符",
-            Self::Certificate(_) => "回执所用的机构证书无效",
+            Self::Certificate(_) | Self::UnknownCa => "回执所用的机构证书无效",
+            Self::Expired { .. } => "签署回执时机构证书不在有效期内",
+            Self::Revoked { .. } => "回执所用的机构证书已吊销",
         }
     }
 }
@@ -70,7 +100,7 @@ pub fn sign_note(key: &PrivateKey, body: &NoteBody) -> Result<Note, NoteError> {
         return Err(NoteError::TooLong(bytes.len()));
     }
     let signature = key.sign(&to_be_signed(&bytes));
-    Ok(Note { id: body.id.clone(), kind: body.kind, body: bytes, signature })
+    Ok(Note { id: body.id.clone(), kind: body.kind, body: bytes, signature, certificate: Vec::new() })
 }
 
 /// Verifies a note against the certificate of the connection it came by. The certificate's chain and revocation were
@@ -109,6 +139,41 @@ pub fn verify_note(
     Ok(body)
 }
 
+/// Verifies a note against the certificate that travels with it: a device may have a newer one by the time its note
+/// arrives. The certificate must be the county CA's, name the clinic, have been valid when the note was written, and not
+/// be revoked for it: after a compromise nothing counts, for other reasons what was written before does.
+///
+/// # Errors
+/// [`NoteError`].
+pub fn verify_note_by_its_certificate(
+    note: &Note,
+    trust: &TrustStore,
+    expect_clinic: &ClinicId,
+) -> Result<NoteBody, NoteError> {
+    let device = CertificateDer::from(note.certificate.as_slice());
+    let leaf = certificate::parse(&device)?;
+    let ca = certificate::parse(trust.ca())?;
+    let issued = leaf.issuer().as_raw() == ca.subject().as_raw()
+        && leaf.verify_signature(Some(ca.public_key())).is_ok();
+    if !issued || leaf.is_ca() {
+        return Err(NoteError::UnknownCa);
+    }
+    let body = verify_note(note, &device, expect_clinic)?;
+    let (not_before, not_after) = (certificate::not_before(&leaf), certificate::not_after(&leaf));
+    if body.at < not_before.plus_ms(-CLOCK_TOLERANCE_MS) || body.at > not_after {
+        return Err(NoteError::Expired { at: body.at, not_before, not_after });
+    }
+    let serial = PeerIdentity::from_certificate(&device)?.serial;
+    if let Some(entry) = trust.revocations().and_then(|list| list.entry(&serial)) {
+        let compromised =
+            matches!(entry.reason, RevocationReason::KeyCompromise | RevocationReason::Unspecified);
+        if compromised || body.at >= entry.at {
+            return Err(NoteError::Revoked { serial, at: entry.at });
+        }
+    }
+    Ok(body)
+}
+
 fn expect(field: &'static str, expected: &str, found: &str) -> Result<(), NoteError> {
     if expected == found {
         return Ok(());
@@ -120,7 +185,6 @@ fn expect(field: &'static str, expected: &str, found: &str) -> Result<(), NoteEr
 mod tests {
     use super::*;
     use crate::testing::TestCounty;
-    use relay_core::clock::UtcMs;
     use relay_core::ids::{LetterId, NoteId, StudyUid};
     use relay_core::letter::{NoteKind, PURPOSE_NOTE};
 
@@ -179,6 +243,25 @@ mod tests {
         other_kind.kind = NoteKind::CriticalReadBack;
         assert!(matches!(check(&other_kind), Err(NoteError::Field { field: "kind", .. })));
         assert_eq!(verify_note(&note, &other.chain[0], &scene.clinic), Err(NoteError::Signature));
+    }
+
+    #[test]
+    fn a_note_written_under_an_older_certificate_of_the_clinic_still_counts() {
+        let mut scene = Scene::new();
+        let older = scene.county.agent("shilipu");
+        let carry = |body: &NoteBody, agent: &crate::trust::TlsIdentity| {
+            let note = sign_note(&agent.key, body).unwrap();
+            Note { certificate: agent.chain[0].to_vec(), ..note }
+        };
+        let trust = TrustStore::new(scene.county.authority.ca_certificate().clone());
+        let note = carry(&note_body(), &older);
+        let verify = |note: &Note| verify_note_by_its_certificate(note, &trust, &scene.clinic);
+        assert_eq!(verify(&note), Ok(note_body()));
+        let late = NoteBody { at: NOW.plus_ms(100 * 366 * DAY_MS), ..note_body() };
+        assert!(matches!(verify(&carry(&late, &older)), Err(NoteError::Expired { .. })));
+        let mut swapped = note.clone();
+        swapped.certificate = scene.county.authority.ca_certificate().to_vec();
+        assert!(verify(&swapped).is_err());
     }
 
     #[test]

@@ -136,6 +136,9 @@ pub struct Note {
     pub body: Vec<u8>,
     /// The device's signature over `body` with its purpose.
     pub signature: Vec<u8>,
+    /// The certificate (DER) whose key signed: the device may have a newer one when the note travels. Empty: that of the
+    /// connection.
+    pub certificate: Vec<u8>,
 }
 
 /// What a note says. Person and device stand for it: the person by PIN at the clinic, the device by its key.

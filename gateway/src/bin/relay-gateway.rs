@@ -8,13 +8,14 @@ use clap::{Args, Parser, Subcommand};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use relay_core::clock::{Clock as _, DAY_MS, HOUR_MS, SystemClock};
-use relay_core::ids::{ClinicId, PersonId, StudyUid};
+use relay_core::ids::{ClinicId, LetterId, PersonId, StudyUid};
 use relay_core::study::Kind;
 use relay_gateway::config::{Config, LogSection};
 use relay_gateway::home::Home;
 use relay_gateway::lifecycle::{Signals, Stages, lock_home};
 use relay_gateway::operate::{backup, doctor, export, init, open_store, people, verify};
-use relay_gateway::{audit, run, telemetry};
+use relay_gateway::store::Store;
+use relay_gateway::{audit, returns, run, telemetry};
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ const EXIT_FAULT: u8 = 1;
 const EXIT_STOPPED: u8 = 130;
 /// Longest secret line on standard input, in bytes.
 const MAX_SECRET_BYTES: usize = 1024;
+/// Letters listed at most: more than a person reads.
+const MAX_LETTERS_LISTED: i64 = 1_000;
 /// Time that blocking work may go on after the end.
 const LAST_GRACE: Duration = Duration::from_millis(500);
 
@@ -85,6 +88,9 @@ enum Command {
     /// 账号 / accounts
     #[command(subcommand)]
     Account(Account),
+    /// 未送达的报告与危急值 / letters that do not get through
+    #[command(subcommand)]
+    Letter(Letter),
     /// 检查 / look for what is wrong
     Doctor {
         /// JSON
@@ -185,6 +191,21 @@ enum Account {
 }
 
 #[derive(Debug, Subcommand)]
+enum Letter {
+    /// 列出被拒收或未能送达的 / list what was refused or did not get through
+    List {
+        /// JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// 立即重新发送；不写编号 = 全部 / offer again at once; without an id all of them
+    OfferAgain {
+        /// 编号，见 letter list / id, from letter list
+        id: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum Audit {
     /// 校验哈希链 / verify the chain
     Verify {
@@ -275,6 +296,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Clinic(command) => clinic(&home, command, &mut rng).await?,
         Command::Account(command) => account(&home, command, &mut rng).await?,
+        Command::Letter(command) => letter(&home, command).await?,
         Command::Doctor { json } => return examine(&home, json).await,
         Command::ExportStudy { uid, to, clinic } => {
             let store = open_store(&home).await?;
@@ -319,6 +341,42 @@ async fn run_gateway(home: Home) -> anyhow::Result<ExitCode> {
     tokio::spawn(Signals::listen()?.drive(stages.clone()));
     run::run(home, config, Arc::new(SystemClock), Some(metrics), stages.clone()).await?;
     Ok(if stages.now.is_cancelled() { ExitCode::from(EXIT_STOPPED) } else { ExitCode::SUCCESS })
+}
+
+async fn letter(home: &Home, command: Letter) -> anyhow::Result<()> {
+    let store = open_store(home).await?;
+    let done = match command {
+        Letter::List { json } => list_letters(&store, json).await,
+        Letter::OfferAgain { id } => offer_again(&store, id.as_deref()).await,
+    };
+    store.close().await;
+    done
+}
+
+async fn list_letters(store: &Store, json: bool) -> anyhow::Result<()> {
+    let mut tx = store.read().await?;
+    let letters = returns::unreceived(&mut tx, MAX_LETTERS_LISTED).await?;
+    if json {
+        return say_json(&letters);
+    }
+    if letters.is_empty() {
+        return say("全部已送达 / every letter that was tried has arrived");
+    }
+    for letter in letters {
+        let how = letter.refused.as_deref().unwrap_or("未能送达 / not through");
+        let (id, clinic, kind) = (letter.id, letter.clinic, letter.kind.zh());
+        let again = letter.next_try_at.map_or_else(String::new, |at| at.to_rfc3339());
+        say(&format!("{id}  {clinic}  {kind}  {how}  {}  下次 / again {again}", letter.reason))?;
+    }
+    say("立即重发 / offer again at once: relay-gateway letter offer-again [编号 / id]")
+}
+
+async fn offer_again(store: &Store, id: Option<&str>) -> anyhow::Result<()> {
+    let (id, now) = (id.map(LetterId::parse).transpose()?, SystemClock.now());
+    let count = store
+        .write(move |tx| Box::pin(async move { returns::offer_again(tx, id.as_ref(), now).await }))
+        .await?;
+    say(&format!("{count} 件将在 30 秒内重新发送 / will be offered again within 30 seconds"))
 }
 
 async fn clinic(home: &Home, command: Clinic, rng: &mut StdRng) -> anyhow::Result<()> {

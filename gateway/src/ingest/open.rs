@@ -5,7 +5,7 @@ use super::ranges::Ranges;
 use super::record;
 use crate::link::ports::ObjectReceipt;
 use crate::store::{Columns, Store, StoreError};
-use relay_core::codes::Refusal;
+use relay_core::codes::{Code, Refusal};
 use relay_core::durable::Partial;
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
 use relay_core::study::ManifestObject;
@@ -60,9 +60,11 @@ pub(super) struct PartialState {
 
 pub(super) type Shared = Arc<Unfinished>;
 type Key = (ClinicId, ObjectHash);
+/// For which object of which study the bytes come.
+type Owner = (StudyUid, ObjectHash);
 
 #[derive(Debug, Default)]
-pub(super) struct OpenPartials(std::sync::Mutex<BTreeMap<Key, Shared>>);
+pub(super) struct OpenPartials(std::sync::Mutex<BTreeMap<Key, (Owner, Shared)>>);
 
 /// File name of a partial: from clinic and coded hash, never from a peer's text.
 pub(super) fn name_of(clinic: &ClinicId, object: &ManifestObject) -> String {
@@ -77,7 +79,7 @@ pub(crate) fn partial_name(clinic: &str, coded_hash: &[u8]) -> String {
 }
 
 impl OpenPartials {
-    fn find(&self, key: &Key) -> Option<Shared> {
+    fn find(&self, key: &Key) -> Option<(Owner, Shared)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -89,7 +91,7 @@ impl OpenPartials {
         clinic: &ClinicId,
         object: &ManifestObject,
     ) -> Result<Ranges, StoreError> {
-        if let Some(shared) = self.find(&(clinic.clone(), object.coded.hash)) {
+        if let Some((_, shared)) = self.find(&(clinic.clone(), object.coded.hash)) {
             return Ok(shared.written());
         }
         synced(store, reader, clinic, object).await
@@ -104,9 +106,16 @@ impl OpenPartials {
         study: &StudyUid,
         object: &ManifestObject,
     ) -> Result<Shared, StoreError> {
-        let key = (clinic.clone(), object.coded.hash);
-        if let Some(shared) = self.find(&key) {
-            return Ok(shared);
+        let (key, owner) = ((clinic.clone(), object.coded.hash), (study.clone(), object.hash));
+        match self.find(&key) {
+            Some((of, shared)) if of == owner => return Ok(shared),
+            // The same coded bytes for something else: it must not have the other's receipt.
+            Some((_, shared)) if Arc::strong_count(&shared) > 2 => {
+                let reason = "these bytes are just arriving for another object; send again later";
+                return Err(StoreError::refuse(Code::Busy, "object", reason));
+            }
+            Some(_) => self.close(clinic, object),
+            None => {}
         }
         let done = match record::study_id(reader, clinic, study).await? {
             Some(id) => record::receipt(reader, id, &object.hash).await?.map(Ok),
@@ -118,9 +127,13 @@ impl OpenPartials {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if open.len() >= MAX_REMEMBERED {
             // Nobody holds these; what was synced of them is in the table.
-            open.retain(|_, shared| Arc::strong_count(shared) > 1);
+            open.retain(|_, (_, shared)| Arc::strong_count(shared) > 1);
         }
-        Ok(Arc::clone(open.entry(key).or_insert(fresh)))
+        let (of, shared) = open.entry(key).or_insert((owner.clone(), fresh));
+        if *of != owner {
+            return Err(StoreError::refuse(Code::Busy, "object", "these bytes are just arriving for another object"));
+        }
+        Ok(Arc::clone(shared))
     }
 
     /// Forgets an object that is finished; writers that still hold its state read `done`.

@@ -3,6 +3,7 @@
 use super::clerk::{CUSTODY_DEADLINE, late};
 use super::connection::Message;
 use super::ports::{Custody, ObjectWriter};
+use super::turns::{OwnTurns, STALL};
 use quinn::{ReadError, RecvStream};
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
@@ -15,7 +16,7 @@ use relay_core::link::{STOP_NOT_NEEDED, STOP_REFUSED, frame};
 use relay_core::study::ManifestObject;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// The header must follow the opening of the stream within this time.
 const HEADER_DEADLINE: Duration = Duration::from_secs(30);
@@ -35,7 +36,7 @@ pub(super) struct Arrival {
     pub(super) clinic: ClinicId,
     pub(super) custody: Arc<dyn Custody>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) writers: Arc<Semaphore>,
+    pub(super) turns: OwnTurns,
     pub(super) messages: mpsc::Sender<Message>,
 }
 
@@ -68,8 +69,8 @@ impl Arrival {
             return;
         }
         match decided.await {
-            Ok(DataVerdict::Take { data, object }) => {
-                let outcome = self.take(&data, &object, &mut stream, rest).await;
+            Ok(DataVerdict::Take { data, object, urgent }) => {
+                let outcome = self.take(&data, &object, urgent, &mut stream, rest).await;
                 self.tell(Message::Arrived { number: self.number, outcome }).await;
             }
             Ok(DataVerdict::Stop { code }) => {
@@ -112,22 +113,47 @@ impl Arrival {
         self.tell(Message::BadHeader(error.refusal())).await;
     }
 
+    /// Bytes from the stream to the writer, a turn at a time: whoever stalls gives his turn back and takes another when
+    /// bytes come again. A quiet stream is not an error: more urgent ones go before it, and the connection's own deadlines
+    /// find a dead peer.
     async fn take(
         &self,
         data: &ObjectData,
         object: &ManifestObject,
+        urgent: bool,
         stream: &mut RecvStream,
         rest: Vec<u8>,
     ) -> Outcome {
-        // Waiting for a turn is bounded by the connection's own life; the agent's bytes wait in its window.
-        let Ok(_turn) = self.writers.acquire().await else { return Outcome::Broken };
-        let opened = self.custody.open_writer(&self.clinic, &data.study, object, data.offset);
-        let writer =
-            match tokio::time::timeout(CUSTODY_DEADLINE, opened).await.unwrap_or_else(|_| Err(late())) {
+        let (mut taken, mut next) = (0, bytes::Bytes::from(rest));
+        loop {
+            let Some(turn) = self.turns.take(urgent).await else { return Outcome::Broken };
+            let opened = self.custody.open_writer(&self.clinic, &data.study, object, data.offset + taken);
+            let opened = tokio::time::timeout(CUSTODY_DEADLINE, opened).await;
+            let mut writer = match opened.unwrap_or_else(|_| Err(late())) {
                 Ok(writer) => writer,
                 Err(refusal) => return self.refuse(stream, refusal),
             };
-        self.pour(writer, data.length, stream, rest).await
+            match self.pour(&mut *writer, data.length, stream, &mut taken, next).await {
+                // What was taken is put away; more of the range is to come.
+                Poured::Stalled => match finish(writer, &*self.clock).await {
+                    Ok(None) => {}
+                    finished => return Outcome::Finished(finished),
+                },
+                Poured::Over(outcome) => return outcome,
+                Poured::Ended if taken != data.length => {
+                    let reason = format!("the stream ended after {taken} of {} announced bytes", data.length);
+                    return Outcome::Finished(Err(Refusal::new(Code::RefusedLength, "length", reason)));
+                }
+                Poured::Ended => return Outcome::Finished(finish(writer, &*self.clock).await),
+            }
+            drop(turn);
+            next = match self.read(stream).await {
+                Ok(Some(bytes)) => bytes,
+                // The end came in a piece of its own: one more turn finishes the object.
+                Ok(None) => bytes::Bytes::new(),
+                Err(outcome) => return outcome,
+            };
+        }
     }
 
     fn refuse(&self, stream: &mut RecvStream, refusal: Refusal) -> Outcome {
@@ -136,46 +162,60 @@ impl Arrival {
         Outcome::Finished(Err(refusal))
     }
 
-    /// Bytes from the stream to the writer. A quiet stream is not an error: more urgent ones go before it, and the
-    /// connection's own deadlines find a dead peer.
+    /// The next piece; `None` at the end of the stream.
+    async fn read(&self, stream: &mut RecvStream) -> Result<Option<bytes::Bytes>, Outcome> {
+        match stream.read_chunk(DATA_CHUNK_BYTES, true).await {
+            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            Err(ReadError::Reset(_) | ReadError::ConnectionLost(_)) => Err(Outcome::Broken),
+            Err(_) => {
+                let _ = stream.stop(STOP_NOT_NEEDED.into());
+                Err(Outcome::Broken)
+            }
+        }
+    }
+
     async fn pour(
         &self,
-        mut writer: Box<dyn ObjectWriter>,
+        writer: &mut dyn ObjectWriter,
         length: u64,
         stream: &mut RecvStream,
-        rest: Vec<u8>,
-    ) -> Outcome {
-        let (mut taken, mut next) = (0_u64, bytes::Bytes::from(rest));
+        taken: &mut u64,
+        mut next: bytes::Bytes,
+    ) -> Poured {
         loop {
             if !next.is_empty() {
-                taken += next.len() as u64;
-                if taken > length {
+                let all = *taken + next.len() as u64;
+                if all > length {
                     let reason = format!("more than the announced {length} bytes");
-                    return self.refuse(stream, Refusal::new(Code::RefusedLength, "length", reason));
+                    let refusal = Refusal::new(Code::RefusedLength, "length", reason);
+                    return Poured::Over(self.refuse(stream, refusal));
                 }
                 let wrote = tokio::time::timeout(CUSTODY_DEADLINE, writer.write(next)).await;
                 if let Err(refusal) = wrote.unwrap_or_else(|_| Err(late())) {
-                    return self.refuse(stream, refusal);
+                    return Poured::Over(self.refuse(stream, refusal));
                 }
+                *taken = all;
                 // A full queue: the next piece reports more.
-                let _ = self.messages.try_send(Message::Progress { number: self.number, taken });
+                let _ = self.messages.try_send(Message::Progress { number: self.number, taken: all });
             }
-            next = match stream.read_chunk(DATA_CHUNK_BYTES, true).await {
-                Ok(Some(chunk)) => chunk.bytes,
-                Ok(None) => break,
-                Err(ReadError::Reset(_) | ReadError::ConnectionLost(_)) => return Outcome::Broken,
-                Err(_) => {
-                    let _ = stream.stop(STOP_NOT_NEEDED.into());
-                    return Outcome::Broken;
-                }
+            next = match tokio::time::timeout(STALL, self.read(stream)).await {
+                Ok(Ok(Some(bytes))) => bytes,
+                Ok(Ok(None)) => return Poured::Ended,
+                Ok(Err(outcome)) => return Poured::Over(outcome),
+                Err(_) => return Poured::Stalled,
             };
         }
-        if taken != length {
-            let reason = format!("the stream ended after {taken} of {length} announced bytes");
-            return Outcome::Finished(Err(Refusal::new(Code::RefusedLength, "length", reason)));
-        }
-        Outcome::Finished(finish(writer, &*self.clock).await)
     }
+}
+
+/// Why pouring stopped.
+enum Poured {
+    /// No bytes for a while; more may come.
+    Stalled,
+    /// The stream has ended.
+    Ended,
+    /// Nothing more is to be done.
+    Over(Outcome),
 }
 
 async fn finish(writer: Box<dyn ObjectWriter>, clock: &dyn Clock) -> Result<Option<ObjectReceipt>, Refusal> {

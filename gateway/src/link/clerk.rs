@@ -1,12 +1,13 @@
 //! One connection's way to custody for what must stay in order: notes, receipts and refusals of letters, and the
 //! question which letters wait. One task each connection, so that the answer to the question knows the receipts.
 
+use super::Reception;
 use super::ports::Custody;
 use relay_core::clock::Clock;
-use relay_core::codes::{Code, Refusal};
-use relay_core::ids::{ClinicId, LetterId, NoteId};
+use relay_core::codes::{Code, Fault, Refusal};
+use relay_core::ids::{ClinicId, LetterId, NoteId, ObjectHash, StudyUid};
 use relay_core::letter::{LetterHead, Note};
-use relay_core::link::limits::MAX_LETTERS_OFFERED;
+use relay_core::link::limits::{MAX_LETTERS_OFFERED, MAX_WANTED};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,7 +24,10 @@ pub(super) enum Order {
     Note(Note),
     LetterReceipted { id: LetterId, stored_at: relay_core::clock::UtcMs },
     LetterRefused { id: LetterId, refusal: Refusal },
+    LetterDelayed { id: LetterId, refusal: Refusal },
     ListLetters,
+    ListDamaged,
+    AskWelcome,
     Seen { online: bool, offset_ms: Option<i64> },
 }
 
@@ -31,6 +35,7 @@ pub(super) struct Clerk {
     pub(super) clinic: ClinicId,
     pub(super) certificate: Vec<u8>,
     pub(super) custody: Arc<dyn Custody>,
+    pub(super) reception: Arc<dyn Reception>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -38,6 +43,9 @@ pub(super) struct Clerk {
 pub(super) enum Reply {
     Note(NoteId, Result<(), Refusal>),
     Letters(Vec<LetterHead>),
+    Damaged(Vec<(StudyUid, ObjectHash)>),
+    /// The clinic was closed since.
+    Unwelcome(Refusal),
 }
 
 pub(super) fn late() -> Refusal {
@@ -72,10 +80,25 @@ impl Clerk {
                 let answer = self.custody.note(clinic, note, &self.certificate, now).await;
                 return Some(Reply::Note(note.id.clone(), answer));
             }
-            Order::ListLetters => match self.custody.pending_letters(clinic, MAX_LETTERS_OFFERED).await {
-                Ok(letters) => return Some(Reply::Letters(letters)),
+            Order::LetterDelayed { id, refusal } => {
+                self.custody.letter_delayed(clinic, id, refusal, now).await
+            }
+            Order::ListDamaged => match self.custody.damaged(clinic, MAX_WANTED).await {
+                Ok(damaged) => return Some(Reply::Damaged(damaged)),
                 Err(refusal) => Err(refusal),
             },
+            Order::AskWelcome => match self.reception.still_welcome(clinic).await {
+                Err(refusal) if refusal.code.fault() == Fault::Authority => {
+                    return Some(Reply::Unwelcome(refusal));
+                }
+                asked => asked,
+            },
+            Order::ListLetters => {
+                match self.custody.pending_letters(clinic, MAX_LETTERS_OFFERED, now).await {
+                    Ok(letters) => return Some(Reply::Letters(letters)),
+                    Err(refusal) => Err(refusal),
+                }
+            }
             Order::LetterReceipted { id, stored_at } => {
                 self.custody.letter_receipted(clinic, id, *stored_at, now).await
             }

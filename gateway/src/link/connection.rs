@@ -3,21 +3,24 @@
 use super::arrival::{self, Arrival, Outcome};
 use super::clerk::{CUSTODY_DEADLINE, Clerk, MAX_ORDERS, Order, Reply, late};
 use super::ports::Custody;
+use super::presence::Presence;
+use super::transport::SEND_WINDOW;
+use super::turns::{OwnTurns, Turns};
 use super::{Peer, Reception};
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{LetterId, ObjectHash, StudyUid};
-use relay_core::letter::LetterHead;
+use relay_core::letter::{LetterHead, LetterKind};
 use relay_core::limits::DATA_CHUNK_BYTES;
 use relay_core::link::frame::{Hello, ObjectData, ObjectReceipt, ObjectState};
 use relay_core::link::gateway::{DataVerdict, GatewayEvent, GatewayLink, GatewaySettings, Greeting};
-use relay_core::link::limits::MAX_DATA_STREAMS;
+use relay_core::link::limits::{MAX_CRITICAL_BODIES, MAX_DATA_STREAMS, MAX_LETTER_BODIES};
 use relay_core::link::{Now, close_code};
 use relay_core::study::Manifest;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +33,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const MAX_MESSAGES: usize = 256;
 /// Control frames written ahead in one buffer.
 const CONTROL_BUFFER_BYTES: usize = 64 * 1024;
-/// How often the letters are looked up even when nobody says that something changed.
-const LETTER_INTERVAL: Duration = Duration::from_secs(30);
+/// How often letters and damaged objects are looked up even when nobody says that something changed, and whether the
+/// clinic is still welcome and its certificate still valid.
+const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the clinic's clock offset is recorded while it hardly changes.
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// A body of 16 MiB in this time is 220 kbit/s; then it is offered again.
@@ -40,6 +44,11 @@ const BODY_DEADLINE: Duration = Duration::from_secs(600);
 const SHUTDOWN_PAUSE_MS: u64 = 2_000;
 /// Priority of letters among the gateway's streams: below control.
 const LETTER_PRIORITY: i32 = 1;
+/// Priority of critical notices: before every other letter.
+const CRITICAL_PRIORITY: i32 = 2;
+/// Bytes that may wait for the wire beyond the usual window while a critical notice is sent: room for it, and for the one
+/// piece of each other letter that wakes up when the window grows.
+const CRITICAL_RESERVE: u64 = ((MAX_LETTER_BODIES + MAX_CRITICAL_BODIES) * DATA_CHUNK_BYTES) as u64;
 /// Manifests with custody at once, per connection.
 const MAX_OFFERS_AT_WORK: usize = 64;
 
@@ -49,7 +58,7 @@ pub(super) struct Shared {
     pub(super) reception: Arc<dyn Reception>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: GatewaySettings,
-    pub(super) writers: Arc<Semaphore>,
+    pub(super) turns: Turns,
     pub(super) started: Instant,
     /// First stage of shutdown.
     pub(super) leaving: CancellationToken,
@@ -64,15 +73,36 @@ impl Shared {
 
 /// What tasks tell the loop.
 pub(super) enum Message {
-    Data { number: u64, data: ObjectData, verdict: oneshot::Sender<DataVerdict> },
+    Data {
+        number: u64,
+        data: ObjectData,
+        verdict: oneshot::Sender<DataVerdict>,
+    },
     BadHeader(Refusal),
-    Progress { number: u64, taken: u64 },
-    Arrived { number: u64, outcome: Outcome },
+    Progress {
+        number: u64,
+        taken: u64,
+    },
+    Arrived {
+        number: u64,
+        outcome: Outcome,
+    },
     Clerk(Reply),
     Greeted(Result<Greeting, Refusal>),
-    Offered { manifest: Box<Manifest>, answer: Result<Vec<ObjectState>, Refusal> },
-    Whole { study: StudyUid, object: ObjectHash, outcome: Result<Option<ObjectReceipt>, Refusal> },
-    LetterSent { id: LetterId, arrived: bool },
+    Offered {
+        manifest: Box<Manifest>,
+        answer: Result<Vec<ObjectState>, Refusal>,
+    },
+    Whole {
+        study: StudyUid,
+        object: ObjectHash,
+        outcome: Result<Option<ObjectReceipt>, Refusal>,
+    },
+    /// The body has arrived (`true`), was not taken, or cannot be read here.
+    LetterSent {
+        id: LetterId,
+        sent: Result<bool, Refusal>,
+    },
 }
 
 enum Input {
@@ -102,9 +132,16 @@ pub(super) struct Desk<'a> {
     next_stream: u64,
     letters: watch::Receiver<u64>,
     letters_due: bool,
-    letters_at: Instant,
+    /// Damaged objects and welcome are to be looked up.
+    look_due: bool,
+    look_at: Instant,
+    turns: OwnTurns,
+    /// Critical notices on their way: other letters pause meanwhile.
+    ringing: Arc<watch::Sender<usize>>,
     seen_at: Instant,
     seen_offset: Option<i64>,
+    /// Letters whose bodies cannot be read here, to be recorded.
+    delayed: Vec<(LetterId, Refusal)>,
     leaving: bool,
     end: Option<Option<Refusal>>,
 }
@@ -115,6 +152,7 @@ pub(super) async fn serve(
     peer: &Peer,
     connection: quinn::Connection,
     welcome: Result<(), (u64, Refusal)>,
+    presence: &Presence<'_>,
 ) {
     let opened = tokio::time::timeout(OPEN_DEADLINE, connection.accept_bi()).await;
     let Ok(Ok((control, requests))) = opened else {
@@ -130,6 +168,7 @@ pub(super) async fn serve(
         clinic,
         certificate: peer.certificate.as_ref().to_vec(),
         custody: Arc::clone(&shared.custody),
+        reception: Arc::clone(&shared.reception),
         clock: Arc::clone(&shared.clock),
     };
     let worker = tokio::spawn(worker.work(orders, messages.clone()));
@@ -150,9 +189,13 @@ pub(super) async fn serve(
         verdicts: BTreeMap::new(),
         next_stream: 0,
         letters_due: false,
-        letters_at: now + LETTER_INTERVAL,
+        look_due: false,
+        look_at: now + LOOK_INTERVAL,
+        turns: shared.turns.own(),
+        ringing: Arc::new(watch::Sender::new(0)),
         seen_at: now,
         seen_offset: None,
+        delayed: Vec::new(),
         leaving: false,
         end: None,
     };
@@ -162,7 +205,7 @@ pub(super) async fn serve(
         }
         desk.link.fail(refusal);
     }
-    desk.run().await;
+    desk.run(presence).await;
     drop(desk);
     // The clerk finishes what the clinic has told; its own deadlines bound it.
     if let Err(error) = worker.await {
@@ -171,7 +214,7 @@ pub(super) async fn serve(
 }
 
 impl Desk<'_> {
-    async fn run(&mut self) {
+    async fn run(&mut self, presence: &Presence<'_>) {
         let mut was_up = false;
         let reason = loop {
             self.carry_out().await;
@@ -190,6 +233,9 @@ impl Desk<'_> {
         self.tasks.detach_all();
         if was_up {
             tracing::info!(clinic = %self.peer.identity.clinic, reason, "link down");
+        }
+        // While another connection of the clinic lives, it is on line.
+        if presence.leave(was_up) {
             let order = Order::Seen { online: false, offset_ms: self.seen_offset };
             if self.clerk.send(order).await.is_err() {
                 tracing::error!("the clerk of a connection has gone");
@@ -199,7 +245,7 @@ impl Desk<'_> {
 
     async fn wait(&mut self) -> Input {
         let timeout = self.link.next_timeout().map(|at| self.shared.started + Duration::from_millis(at));
-        let timer = timeout.map_or(self.letters_at, |at| at.min(self.letters_at));
+        let timer = timeout.map_or(self.look_at, |at| at.min(self.look_at));
         let streams = self.tasks.len() < MAX_DATA_STREAMS as usize * 2 + MAX_OFFERS_AT_WORK;
         tokio::select! {
             biased;
@@ -207,6 +253,8 @@ impl Desk<'_> {
                 Ok(count) => Input::ControlWritten(count),
                 Err(error) => Input::Lost(error.to_string()),
             },
+            // Before what may always be ready, so that no deadline is missed under load.
+            () = tokio::time::sleep_until(timer) => Input::Timer,
             Some(message) = self.inbox.recv() => Input::Message(message),
             chunk = self.requests.read_chunk(DATA_CHUNK_BYTES, true), if self.link.wants_input() => match chunk {
                 Ok(Some(chunk)) => Input::Control(chunk.bytes),
@@ -220,14 +268,16 @@ impl Desk<'_> {
                 Ok(stream) => Input::Stream(stream),
                 Err(error) => Input::Lost(error.to_string()),
             },
-            () = tokio::time::sleep_until(timer) => Input::Timer,
         }
     }
 
     async fn handle(&mut self, input: Input) {
         let now = self.shared.now();
         match input {
-            Input::Control(bytes) => self.link.handle_control(&bytes, now),
+            Input::Control(bytes) => {
+                self.check_certificate(now);
+                self.link.handle_control(&bytes, now);
+            }
             Input::ControlWritten(count) => {
                 self.out.drain(..count);
                 self.link.read_on(now);
@@ -237,9 +287,10 @@ impl Desk<'_> {
             Input::Letters => self.letters_due = true,
             Input::Timer => {
                 self.link.handle_timeout(now);
-                if Instant::now() >= self.letters_at {
-                    self.letters_at = Instant::now() + LETTER_INTERVAL;
-                    self.letters_due = true;
+                if Instant::now() >= self.look_at {
+                    self.look_at = Instant::now() + LOOK_INTERVAL;
+                    (self.letters_due, self.look_due) = (true, true);
+                    self.check_certificate(now);
                 }
             }
             Input::Leaving => {
@@ -266,14 +317,21 @@ impl Desk<'_> {
             Message::Arrived { number, outcome: Outcome::Broken } => self.link.data_broken(number),
             Message::Clerk(Reply::Note(id, answer)) => self.link.answer_note(id, answer),
             Message::Clerk(Reply::Letters(pending)) => self.link.offer_letters(&pending, now),
+            Message::Clerk(Reply::Damaged(damaged)) => self.link.want_again(&damaged, now),
+            Message::Clerk(Reply::Unwelcome(refusal)) => self.link.fail(refusal),
             Message::Greeted(Ok(greeting)) => {
                 self.link.greet(greeting, now);
-                self.letters_due = true;
+                (self.letters_due, self.look_due) = (true, true);
             }
             Message::Greeted(Err(refusal)) => self.link.fail(refusal),
             Message::Offered { manifest, answer } => self.link.answer_manifest(&manifest, answer, now),
             Message::Whole { study, object, outcome } => self.link.object_finished(&study, &object, outcome),
-            Message::LetterSent { id, arrived } => self.link.letter_sent(&id, arrived, now),
+            Message::LetterSent { id, sent } => {
+                self.link.letter_sent(&id, sent == Ok(true), now);
+                if let Err(refusal) = sent {
+                    self.delayed.push((id, refusal));
+                }
+            }
         }
         self.link.read_on(now);
     }
@@ -286,7 +344,7 @@ impl Desk<'_> {
             clinic: self.peer.identity.clinic.clone(),
             custody: Arc::clone(&self.shared.custody),
             clock: Arc::clone(&self.shared.clock),
-            writers: Arc::clone(&self.shared.writers),
+            turns: self.turns.clone(),
             messages: self.messages.clone(),
         };
         self.tasks.spawn(arrival.run(stream));
@@ -301,8 +359,33 @@ impl Desk<'_> {
 
     fn ask_clerk(&mut self) {
         // A full clerk: it is asked in the next round.
-        if self.letters_due && self.link.is_up() && self.clerk.try_send(Order::ListLetters).is_ok() {
+        if !self.link.is_up() {
+            return;
+        }
+        while let Some((id, refusal)) = self.delayed.pop() {
+            let order = Order::LetterDelayed { id: id.clone(), refusal: refusal.clone() };
+            if self.clerk.try_send(order).is_err() {
+                self.delayed.push((id, refusal));
+                return;
+            }
+        }
+        if self.letters_due && self.clerk.try_send(Order::ListLetters).is_ok() {
             self.letters_due = false;
+        }
+        if self.look_due
+            && self.clerk.try_send(Order::AskWelcome).is_ok()
+            && self.clerk.try_send(Order::ListDamaged).is_ok()
+        {
+            self.look_due = false;
+        }
+    }
+
+    /// TLS has judged the certificate when the connection was made; it may have run out since.
+    fn check_certificate(&mut self, now: Now) {
+        let until = self.peer.identity.not_after;
+        if now.utc > until {
+            let reason = format!("the certificate was valid until {}", until.to_rfc3339());
+            self.link.fail(Refusal::new(Code::CertificateExpired, "certificate", reason));
         }
     }
 
@@ -318,6 +401,7 @@ impl Desk<'_> {
                     self.letters_due = true;
                     Order::LetterRefused { id, refusal }
                 }
+                GatewayEvent::LetterDelayed { id, refusal } => Order::LetterDelayed { id, refusal },
                 GatewayEvent::Heartbeat { offset_ms } => match self.seen(offset_ms) {
                     Some(order) => order,
                     None => continue,
@@ -371,6 +455,7 @@ impl Desk<'_> {
             GatewayEvent::Note(_)
             | GatewayEvent::LetterReceipted { .. }
             | GatewayEvent::LetterRefused { .. }
+            | GatewayEvent::LetterDelayed { .. }
             | GatewayEvent::Heartbeat { .. } => {}
         }
     }
@@ -413,12 +498,25 @@ impl Desk<'_> {
 
     fn send_letter(&mut self, head: LetterHead, header: Vec<u8>) {
         let (shared, clinic) = (Arc::clone(self.shared), self.peer.identity.clinic.clone());
-        let connection = self.connection.clone();
+        let (connection, ringing) = (self.connection.clone(), Arc::clone(&self.ringing));
         self.spawn(async move {
             let id = head.id.clone();
-            let sent =
-                tokio::time::timeout(BODY_DEADLINE, send_body(&shared, &clinic, &connection, &head, &header));
-            let arrived = match sent.await {
+            let body = shared.custody.letter_body(&clinic, &head.id, shared.clock.now());
+            let body =
+                match tokio::time::timeout(CUSTODY_DEADLINE, body).await.unwrap_or_else(|_| Err(late())) {
+                    Ok(body) if body.len() as u64 == head.length => body,
+                    Ok(body) => {
+                        let reason =
+                            format!("the body has {} bytes, the head says {}", body.len(), head.length);
+                        let refusal = Refusal::new(Code::StorageFailed, "letter", reason);
+                        return Message::LetterSent { id, sent: Err(refusal) };
+                    }
+                    Err(refusal) => return Message::LetterSent { id, sent: Err(refusal) },
+                };
+            let _rings =
+                (head.kind == LetterKind::CriticalNotice).then(|| Ringing::begin(&ringing, &connection));
+            let sent = send_body(&connection, &head, &header, &body, ringing.subscribe());
+            let arrived = match tokio::time::timeout(BODY_DEADLINE, sent).await {
                 Ok(Ok(arrived)) => arrived,
                 Ok(Err(reason)) => {
                     tracing::warn!(%clinic, letter = %id, reason, "the letter's body was not sent");
@@ -426,7 +524,7 @@ impl Desk<'_> {
                 }
                 Err(_) => false,
             };
-            Message::LetterSent { id, arrived }
+            Message::LetterSent { id, sent: Ok(arrived) }
         });
     }
 
@@ -446,23 +544,42 @@ impl Desk<'_> {
     }
 }
 
+/// While it lives, other letters pause and the window has room for a critical notice.
+struct Ringing<'a>(&'a watch::Sender<usize>, &'a quinn::Connection);
+
+impl<'a> Ringing<'a> {
+    fn begin(count: &'a watch::Sender<usize>, connection: &'a quinn::Connection) -> Self {
+        count.send_modify(|n| *n += 1);
+        connection.set_send_window(SEND_WINDOW + CRITICAL_RESERVE);
+        Self(count, connection)
+    }
+}
+
+impl Drop for Ringing<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|n| *n -= 1);
+        if *self.0.borrow() == 0 {
+            self.1.set_send_window(SEND_WINDOW);
+        }
+    }
+}
+
 async fn send_body(
-    shared: &Shared,
-    clinic: &relay_core::ids::ClinicId,
     connection: &quinn::Connection,
     head: &LetterHead,
     header: &[u8],
+    body: &[u8],
+    mut ringing: watch::Receiver<usize>,
 ) -> Result<bool, String> {
-    let body =
-        shared.custody.letter_body(clinic, &head.id, shared.clock.now()).await.map_err(|r| r.to_string())?;
-    if body.len() as u64 != head.length {
-        return Err(format!("the body has {} bytes, the head says {}", body.len(), head.length));
-    }
     let mut stream = connection.open_uni().await.map_err(|e| e.to_string())?;
+    let critical = head.kind == LetterKind::CriticalNotice;
     // Fails only when the stream is closed already, which the write reports.
-    let _ = stream.set_priority(LETTER_PRIORITY);
+    let _ = stream.set_priority(if critical { CRITICAL_PRIORITY } else { LETTER_PRIORITY });
     stream.write_all(header).await.map_err(|e| e.to_string())?;
     for piece in body.chunks(DATA_CHUNK_BYTES) {
+        if !critical {
+            ringing.wait_for(|notices| *notices == 0).await.map_err(|e| e.to_string())?;
+        }
         stream.write_all(piece).await.map_err(|e| e.to_string())?;
     }
     stream.finish().map_err(|e| e.to_string())?;

@@ -2,7 +2,9 @@
 
 use super::connection::{self, Shared};
 use super::ports::Custody;
+use super::presence::{Live, Registry};
 use super::transport::{self, ListenError, TransportSettings};
+use super::turns::Turns;
 use super::{Peer, Reception};
 use relay_certs::serial::Serial;
 use relay_core::clock::Clock;
@@ -10,17 +12,15 @@ use relay_core::codes::{Code, Refusal};
 use relay_core::link::close_code;
 use relay_core::link::gateway::GatewaySettings;
 use relay_core::link::limits::HEARTBEAT_INTERVAL_MS;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Objects written at once, over all connections: each holds an open file and one piece of 64 KiB.
-const MAX_WRITERS: usize = 512;
 /// Connections above the admission limit that are still answered (with *busy*); beyond, packets are refused.
 const MAX_TURNED_AWAY: usize = 64;
 /// Handshakes in progress beyond which a new address must first prove that it is one.
@@ -66,15 +66,6 @@ impl LinkConfig {
         }
     }
 }
-
-/// A connection that lives.
-struct Live {
-    clinic: relay_core::ids::ClinicId,
-    serial: Serial,
-    connection: quinn::Connection,
-}
-
-type Registry = Arc<Mutex<BTreeMap<u64, Live>>>;
 
 /// Changes the listener while it runs.
 #[derive(Debug, Clone)]
@@ -139,7 +130,7 @@ impl LinkListener {
             reception,
             clock,
             settings,
-            writers: Arc::new(Semaphore::new(MAX_WRITERS)),
+            turns: Turns::default(),
             started: Instant::now(),
             leaving: CancellationToken::new(),
         });
@@ -190,7 +181,7 @@ impl LinkListener {
     }
 
     fn admit(&mut self, incoming: quinn::Incoming, tasks: &mut JoinSet<()>) {
-        let live = lock(&self.live).len();
+        let live = self.live.len();
         let handshakes = tasks.len().saturating_sub(live);
         if tasks.len() >= self.config.max_connections + MAX_TURNED_AWAY {
             return incoming.refuse();
@@ -208,8 +199,7 @@ impl LinkListener {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let (shared, registry, revoked) =
-            (Arc::clone(&self.shared), Arc::clone(&self.live), self.revoked.clone());
+        let (shared, registry, revoked) = (Arc::clone(&self.shared), self.live.clone(), self.revoked.clone());
         tasks.spawn(async move {
             let remote = incoming.remote_address();
             let connection = match incoming.accept().map(|c| tokio::time::timeout(HANDSHAKE_DEADLINE, c)) {
@@ -226,28 +216,13 @@ impl LinkListener {
 
     fn cut_revoked(&mut self) {
         let revoked = self.revoked.borrow_and_update().clone();
-        for live in lock(&self.live).values().filter(|live| revoked.contains(&live.serial)) {
-            tracing::warn!(clinic = %live.clinic, serial = %live.serial, "the certificate is revoked: connection cut");
-            live.connection.close(close_code(Some(&revocation())).into(), b"the certificate is revoked");
-        }
+        let code = close_code(Some(&revocation()));
+        self.live.close(|serial| revoked.contains(serial), code, "the certificate is revoked");
     }
 }
 
 fn revocation() -> Refusal {
     Refusal::new(Code::CertificateRevoked, "certificate", "the certificate is revoked")
-}
-
-fn lock(registry: &Registry) -> std::sync::MutexGuard<'_, BTreeMap<u64, Live>> {
-    registry.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes the connection off the list however its task ends.
-struct Listed<'a>(&'a Registry, u64);
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        lock(self.0).remove(&self.1);
-    }
 }
 
 async fn host(
@@ -267,15 +242,7 @@ async fn host(
     };
     let (clinic, serial) = (peer.identity.clinic.clone(), peer.identity.serial.clone());
     let entry = Live { clinic, serial, connection: connection.clone() };
-    let older = {
-        let mut live = lock(registry);
-        let same = |l: &Live| l.clinic == entry.clinic && l.serial == entry.serial;
-        let older: Vec<quinn::Connection> =
-            live.values().filter(|l| same(l)).map(|l| l.connection.clone()).collect();
-        live.insert(id, entry);
-        older
-    };
-    let _listed = Listed(registry, id);
+    let (presence, older) = registry.enter(id, entry);
     for connection in older {
         // The agent came back before its old connection was found dead.
         connection.close(close_code(None).into(), b"a newer connection of the same agent");
@@ -283,5 +250,5 @@ async fn host(
     // After listing, so that a revocation in between is seen by one of the two.
     let welcome =
         if revoked.borrow().contains(&peer.identity.serial) { Err((0, revocation())) } else { welcome };
-    connection::serve(shared, &peer, connection, welcome).await;
+    connection::serve(shared, &peer, connection, welcome, &presence).await;
 }

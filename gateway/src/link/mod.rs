@@ -8,7 +8,9 @@ mod clerk;
 mod connection;
 mod listener;
 pub mod ports;
+mod presence;
 mod transport;
+mod turns;
 
 use async_trait::async_trait;
 use relay_certs::certificate::{CertificateError, PeerIdentity};
@@ -27,6 +29,9 @@ pub use transport::{ListenError, TransportSettings};
 pub trait Reception: Send + Sync {
     /// Greets a clinic that its certificate has identified, or refuses it (unknown here, closed, moved).
     async fn greet(&self, clinic: &ClinicId, hello: &Hello, now: UtcMs) -> Result<Greeting, Refusal>;
+
+    /// Asked from time to time while a connection lives: the clinic may have been closed since.
+    async fn still_welcome(&self, clinic: &ClinicId) -> Result<(), Refusal>;
 }
 
 /// The agent behind a connection.

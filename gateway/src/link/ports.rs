@@ -67,8 +67,27 @@ pub trait Custody: Send + Sync {
         offset: u64,
     ) -> Result<Box<dyn ObjectWriter>, Refusal>;
 
-    /// Letters for this clinic that have no receipt, critical notices first, oldest first. At most `limit`.
-    async fn pending_letters(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<LetterHead>, Refusal>;
+    /// Letters for this clinic that have no receipt and may be offered at `now`: critical notices first, oldest first, those
+    /// that did not get through before last. At most `limit` critical notices and `limit` others.
+    async fn pending_letters(
+        &self,
+        clinic: &ClinicId,
+        limit: usize,
+        now: UtcMs,
+    ) -> Result<Vec<LetterHead>, Refusal>;
+
+    /// Objects of this clinic that were durable here and are damaged or gone, at most `limit`: the clinic is asked for them.
+    async fn damaged(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<(StudyUid, ObjectHash)>, Refusal>;
+
+    /// The letter could not be sent, or the clinic can neither take nor judge it just now: recorded, alarmed when it lasts,
+    /// offered again later and after others.
+    async fn letter_delayed(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        refusal: &Refusal,
+        now: UtcMs,
+    ) -> Result<(), Refusal>;
 
     /// Counts up whenever [`Self::pending_letters`] may answer differently for any clinic.
     fn letter_changes(&self) -> watch::Receiver<u64>;
@@ -85,7 +104,7 @@ pub trait Custody: Send + Sync {
         now: UtcMs,
     ) -> Result<(), Refusal>;
 
-    /// The clinic refuses the letter (does not verify, wrong clinic): recorded, alarmed, not sent again unchanged.
+    /// The clinic refuses the letter (does not verify, wrong clinic): recorded, alarmed, offered again after long pauses.
     async fn letter_refused(
         &self,
         clinic: &ClinicId,

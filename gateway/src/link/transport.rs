@@ -13,7 +13,7 @@ const STREAM_RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
 /// Bytes on their way on one connection, not yet taken by custody: bounds the gateway's memory, clinics × this.
 const RECEIVE_WINDOW: u32 = 16 * 1024 * 1024;
 /// Bytes given to the transport ahead of the wire, per connection: letters are small.
-const SEND_WINDOW: u64 = 2 * 1024 * 1024;
+pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 /// Socket buffers: all clinics share one socket; 4 MiB are 30 ms at 1 Gbit/s.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 

@@ -162,7 +162,14 @@ async fn database(store: &Store) -> Vec<Check> {
         (
             "refused letters",
             "被拒收的报告",
-            "SELECT count(*) FROM letter WHERE refused_at IS NOT NULL AND kind <> 'study_status'",
+            "SELECT count(*) FROM letter WHERE refused_at IS NOT NULL AND received_at IS NULL AND superseded_at IS NULL
+               AND kind NOT IN ('study_status', 'critical_notice')",
+        ),
+        (
+            "letters that do not get through",
+            "未能送达的报告",
+            "SELECT count(*) FROM letter WHERE delays > 0 AND refused_at IS NULL AND received_at IS NULL
+               AND superseded_at IS NULL AND kind <> 'study_status'",
         ),
         (
             "failed jobs",
@@ -182,5 +189,24 @@ async fn database(store: &Store) -> Vec<Check> {
             },
         ));
     }
+    checks.push(check("refused critical notices", "被拒收的危急值", refused_criticals(&mut tx).await));
     checks
+}
+
+/// A critical notice that does not ring at the clinic must be told by telephone: nothing else here is as urgent.
+async fn refused_criticals(tx: &mut sqlx::SqliteConnection) -> Result<(Outcome, String), String> {
+    let waiting: Result<Vec<String>, sqlx::Error> = sqlx::query_scalar(
+        "SELECT clinic FROM letter WHERE kind = 'critical_notice' AND refusals + delays > 0 AND received_at IS NULL
+           AND superseded_at IS NULL ORDER BY written_at",
+    )
+    .fetch_all(tx)
+    .await;
+    match waiting.map_err(|error| error.to_string())?.as_slice() {
+        [] => Ok((Outcome::Ok, "none".to_owned())),
+        clinics => Err(format!(
+            "{} not at the clinic: telephone {}; see `relay-gateway letter list`",
+            clinics.len(),
+            clinics.join(", ")
+        )),
+    }
 }

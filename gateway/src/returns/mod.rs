@@ -6,9 +6,11 @@
 mod notes;
 mod outbox;
 mod receipts;
+mod retry;
 mod status;
 
 pub use notes::NoteJudge;
+pub use retry::{connected, offer_again, unreceived};
 pub use status::{stale as stale_statuses, write_status};
 
 use crate::store::{Store, StoreError};
@@ -48,13 +50,19 @@ impl Returns {
         self.store.letter_changes()
     }
 
-    /// Letters without receipt, critical notices first, oldest first.
+    /// Letters without receipt that may be offered at `now`, critical notices first, oldest first; those that did not get
+    /// through before come last. At most `limit` critical notices and `limit` others.
     ///
     /// # Errors
     /// `STORAGE_FAILED`.
-    pub async fn pending(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<LetterHead>, Refusal> {
+    pub async fn pending(
+        &self,
+        clinic: &ClinicId,
+        limit: usize,
+        now: UtcMs,
+    ) -> Result<Vec<LetterHead>, Refusal> {
         let mut tx = self.store.read().await?;
-        Ok(outbox::pending(&mut tx, clinic, limit).await?)
+        Ok(outbox::pending(&mut tx, clinic, limit, now).await?)
     }
 
     /// The body of a letter; the attempt is recorded before it is given out.
@@ -88,7 +96,7 @@ impl Returns {
         .await
     }
 
-    /// The clinic refuses the letter: recorded, alarmed by event, not sent again unchanged. Idempotent.
+    /// The clinic refuses the letter: recorded, alarmed by event, offered again after long pauses.
     ///
     /// # Errors
     /// `NOT_FOUND`, `STORAGE_FAILED`.
@@ -101,7 +109,27 @@ impl Returns {
     ) -> Result<(), Refusal> {
         tracing::error!(%clinic, letter = %id, %refusal, "a clinic refused a letter");
         let (from, letter, why) = (clinic.clone(), id.clone(), refusal.clone());
-        self.write(move |tx| Box::pin(async move { receipts::refused(tx, &from, &letter, &why, now).await }))
+        metrics::counter!("relay_letters_refused_total", "code" => refusal.code.name()).increment(1);
+        self.write(move |tx| Box::pin(async move { retry::refused(tx, &from, &letter, &why, now).await }))
+            .await
+    }
+
+    /// The letter could not be sent, or the clinic can neither take nor judge it just now: recorded, told by event the first
+    /// time, offered again later and after others.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `STORAGE_FAILED`.
+    pub async fn delayed(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        refusal: &Refusal,
+        now: UtcMs,
+    ) -> Result<(), Refusal> {
+        tracing::warn!(%clinic, letter = %id, %refusal, "a letter does not get through");
+        metrics::counter!("relay_letters_delayed_total", "code" => refusal.code.name()).increment(1);
+        let (from, letter, why) = (clinic.clone(), id.clone(), refusal.clone());
+        self.write(move |tx| Box::pin(async move { retry::delayed(tx, &from, &letter, &why, now).await }))
             .await
     }
 
@@ -118,7 +146,8 @@ impl Returns {
     ) -> Result<(), Refusal> {
         let body = self.judge.judge(note, device_certificate, clinic)?;
         let hash = outbox::put(&self.store, note.body.clone()).await?;
-        let (from, note, device) = (clinic.clone(), note.clone(), device_certificate.to_vec());
+        let device = if note.certificate.is_empty() { device_certificate } else { &note.certificate };
+        let (from, note, device) = (clinic.clone(), note.clone(), device.to_vec());
         let policy = Arc::clone(&self.policy);
         self.write(move |tx| {
             Box::pin(async move {

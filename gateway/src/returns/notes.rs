@@ -128,7 +128,8 @@ async fn without_letter(tx: &mut SqliteConnection, kept: &Kept<'_>) -> Result<Le
         work_item,
         class: None,
         received: true,
-        refused: false,
+        refused: None,
+        failures: (0, 0),
         subject: format!("{}/{}", kept.clinic, kept.body.study),
     })
 }

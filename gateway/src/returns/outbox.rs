@@ -15,14 +15,23 @@ pub(super) async fn pending(
     tx: &mut SqliteConnection,
     clinic: &ClinicId,
     limit: usize,
+    now: UtcMs,
 ) -> Result<Vec<LetterHead>, StoreError> {
+    // Critical notices are listed apart: no number of other letters keeps one out.
     let rows = sqlx::query(
-        "SELECT id, kind, study_uid, length, body_hash, written_at FROM letter
-         WHERE clinic = $1 AND received_at IS NULL AND refused_at IS NULL AND superseded_at IS NULL
-         ORDER BY priority, written_at, id LIMIT $2",
+        "WITH waiting AS (
+             SELECT *, kind <> $3 AS other, refusals + delays > 0 AS failed FROM letter
+             WHERE clinic = $1 AND received_at IS NULL AND superseded_at IS NULL
+               AND (next_try_at IS NULL OR next_try_at <= $4))
+         SELECT * FROM (SELECT * FROM waiting WHERE NOT other ORDER BY failed, priority, written_at, id LIMIT $2)
+         UNION ALL
+         SELECT * FROM (SELECT * FROM waiting WHERE other ORDER BY failed, priority, written_at, id LIMIT $2)
+         ORDER BY other, failed, priority, written_at, id",
     )
     .bind(clinic.as_str())
     .bind(signed(limit)?)
+    .bind(LetterKind::CriticalNotice.word())
+    .bind(now.0)
     .fetch_all(tx)
     .await
     .map_err(StoreError::database("read waiting letters"))?;

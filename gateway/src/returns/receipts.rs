@@ -4,7 +4,6 @@ use super::outbox::unknown;
 use crate::sla;
 use crate::store::{Columns, NewEvent, StoreError, event, one_row};
 use relay_core::clock::UtcMs;
-use relay_core::codes::Refusal;
 use relay_core::ids::{ClinicId, LetterId};
 use relay_core::letter::LetterKind;
 use relay_core::report::ReportKind;
@@ -20,7 +19,10 @@ pub(super) struct Letter {
     pub(super) work_item: Option<i64>,
     pub(super) class: Option<Class>,
     pub(super) received: bool,
-    pub(super) refused: bool,
+    /// The code of the refusal that stands.
+    pub(super) refused: Option<i64>,
+    /// How often it did not get through: refusals and delays.
+    pub(super) failures: (i64, i64),
     pub(super) subject: String,
 }
 
@@ -30,7 +32,8 @@ pub(super) async fn find(
     id: &LetterId,
 ) -> Result<Letter, StoreError> {
     let row = sqlx::query(
-        "SELECT l.kind, l.study_uid, l.study_id, l.received_at, l.refused_at, w.id AS work_item, s.class AS class
+        "SELECT l.kind, l.study_uid, l.study_id, l.received_at, l.refused_at, l.refused_code,
+             l.refusals, l.delays, w.id AS work_item, s.class AS class
          FROM letter l LEFT JOIN study s ON s.id = l.study_id LEFT JOIN work_item w ON w.study_id = l.study_id
          WHERE l.id = $1 AND l.clinic = $2",
     )
@@ -47,7 +50,8 @@ pub(super) async fn find(
         work_item: c.get("work_item")?,
         class: c.parsed_or_none("class")?,
         received: c.time_or_none("received_at")?.is_some(),
-        refused: c.time_or_none("refused_at")?.is_some(),
+        refused: if c.time_or_none("refused_at")?.is_some() { c.get("refused_code")? } else { None },
+        failures: (c.get("refusals")?, c.get("delays")?),
         subject: format!("{clinic}/{}", c.get::<String>("study_uid")?),
     })
 }
@@ -86,7 +90,8 @@ pub(super) async fn received(
         return Ok(());
     }
     let done = sqlx::query(
-        "UPDATE letter SET received_at = $2, stored_at = $3 WHERE id = $1 AND received_at IS NULL",
+        "UPDATE letter SET received_at = $2, stored_at = $3, refused_at = NULL, next_try_at = NULL
+         WHERE id = $1 AND received_at IS NULL",
     )
     .bind(id.as_str())
     .bind(now.0)
@@ -215,31 +220,4 @@ async fn close_when_delivered(
         return Ok(());
     }
     event::append(tx, letter_event(clinic, letter, "work.closed", json!({}), now)).await.map(|_| ())
-}
-
-pub(super) async fn refused(
-    tx: &mut SqliteConnection,
-    clinic: &ClinicId,
-    id: &LetterId,
-    refusal: &Refusal,
-    now: UtcMs,
-) -> Result<(), StoreError> {
-    let letter = find(tx, clinic, id).await?;
-    if letter.received || letter.refused {
-        return Ok(());
-    }
-    let done = sqlx::query(
-        "UPDATE letter SET refused_at = $2, refused_code = $3, refused_field = $4, refused_reason = $5 WHERE id = $1",
-    )
-    .bind(id.as_str())
-    .bind(now.0)
-    .bind(i64::from(refusal.code.number()))
-    .bind(&refusal.field)
-    .bind(&refusal.reason)
-    .execute(&mut *tx)
-    .await
-    .map_err(StoreError::database("record a refusal of a letter"))?;
-    one_row(&done, "letter", id)?;
-    let body = json!({ "letter": id, "code": refusal.code.name(), "field": refusal.field });
-    event::append(tx, letter_event(clinic, &letter, "letter.refused", body, now)).await.map(|_| ())
 }

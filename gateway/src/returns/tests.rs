@@ -103,7 +103,13 @@ fn note(id: &str, kind: NoteKind, letter: &str, text: Option<&str>) -> Note {
         text: text.map(str::to_owned),
         at: NOW,
     };
-    Note { id: body.id.clone(), kind, body: serde_json::to_vec(&body).unwrap(), signature: b"good".to_vec() }
+    Note {
+        id: body.id.clone(),
+        kind,
+        body: serde_json::to_vec(&body).unwrap(),
+        signature: b"good".to_vec(),
+        certificate: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -117,15 +123,15 @@ async fn letters_wait_in_order_until_their_receipt_and_critical_ones_go_first() 
     post(&lab, "critical", LetterKind::CriticalNotice, 0, b"{!}", 9).await;
     assert!(changes.has_changed().unwrap());
     let ids = |letters: Vec<LetterHead>| letters.into_iter().map(|l| l.id.to_string()).collect::<Vec<_>>();
-    assert_eq!(ids(returns.pending(&clinic("a"), 10).await.unwrap()), ["critical", "report", "notice"]);
-    assert_eq!(ids(returns.pending(&clinic("a"), 1).await.unwrap()), ["critical"]);
-    assert!(returns.pending(&clinic("b"), 10).await.unwrap().is_empty());
+    assert_eq!(ids(returns.pending(&clinic("a"), 10, NOW).await.unwrap()), ["critical", "report", "notice"]);
+    assert_eq!(ids(returns.pending(&clinic("a"), 1, NOW).await.unwrap()), ["critical", "report"]);
+    assert!(returns.pending(&clinic("b"), 10, NOW).await.unwrap().is_empty());
     let body = returns.body(&clinic("a"), &letter_id("report"), NOW).await.unwrap();
     assert_eq!(&body[..], b"package");
     for _ in 0..2 {
         returns.receipted(&clinic("a"), &letter_id("notice"), NOW, NOW).await.unwrap();
     }
-    assert_eq!(ids(returns.pending(&clinic("a"), 10).await.unwrap()), ["critical", "report"]);
+    assert_eq!(ids(returns.pending(&clinic("a"), 10, NOW).await.unwrap()), ["critical", "report"]);
 }
 
 #[tokio::test]
@@ -225,13 +231,100 @@ async fn a_note_that_is_not_by_the_device_or_reuses_an_id_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_letter_is_recorded_and_not_sent_again() {
+async fn a_refused_letter_is_told_once_and_offered_again_after_growing_pauses() {
     let lab = lab_with_report("final").await;
-    let returns = returns(&lab);
+    let (returns, a) = (returns(&lab), clinic("a"));
     let refusal = Refusal::new(Code::ReportInvalid, "report.pdf", "digest differs");
-    returns.refused(&clinic("a"), &letter_id("l1"), &refusal, NOW).await.unwrap();
-    assert!(returns.pending(&clinic("a"), 10).await.unwrap().is_empty());
+    returns.refused(&a, &letter_id("l1"), &refusal, NOW).await.unwrap();
+    assert!(returns.pending(&a, 10, NOW).await.unwrap().is_empty());
     assert_eq!(lab.events().await.last().unwrap(), "letter.refused");
+    let told = lab.events().await.len();
+    let minute = NOW.plus_ms(60_000);
+    assert_eq!(returns.pending(&a, 10, minute).await.unwrap().len(), 1);
+    returns.refused(&a, &letter_id("l1"), &refusal, minute).await.unwrap();
+    assert_eq!(lab.events().await.len(), told, "the same refusal is no news");
+    assert!(returns.pending(&a, 10, minute.plus_ms(4 * 60_000)).await.unwrap().is_empty(), "the pause grows");
+    assert_eq!(returns.pending(&a, 10, minute.plus_ms(5 * 60_000)).await.unwrap().len(), 1);
+    let mut tx = lab.store.read().await.unwrap();
+    let waiting = unreceived(&mut tx, 10).await.unwrap();
+    assert_eq!((waiting[0].refused.as_deref(), waiting[0].refusals), (Some("REPORT_INVALID"), 2));
+    drop(tx);
+    // The clinic's program was renewed: it takes the letter.
+    returns.receipted(&a, &letter_id("l1"), NOW, minute).await.unwrap();
+    assert_eq!(lab.text("SELECT delivery FROM report_version").await, "received");
+    let mut tx = lab.store.read().await.unwrap();
+    assert!(unreceived(&mut tx, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_critical_notice_shows_at_the_county_and_is_tried_every_minute() {
+    let lab = lab_with_study().await;
+    let (returns, a) = (returns(&lab), clinic("a"));
+    post(&lab, "crit", LetterKind::CriticalNotice, 0, b"{!}", 9).await;
+    let refusal = Refusal::new(Code::FrameMalformed, "critical notice", "line 1");
+    for minutes in 0..5 {
+        let now = NOW.plus_ms(minutes * 60_000);
+        assert_eq!(returns.pending(&a, 10, now).await.unwrap().len(), 1);
+        returns.refused(&a, &letter_id("crit"), &refusal, now).await.unwrap();
+    }
+    let events = lab.events().await;
+    assert_eq!(events.iter().filter(|kind| *kind == "critical.refused").count(), 1);
+}
+
+#[tokio::test]
+async fn a_letter_that_does_not_get_through_goes_behind_the_others() {
+    let lab = lab_with_study().await;
+    let (returns, a) = (returns(&lab), clinic("a"));
+    for (n, id) in ["l1", "l2", "l3"].into_iter().enumerate() {
+        post(&lab, id, LetterKind::Report, 2, id.as_bytes(), n as i64).await;
+    }
+    let damaged = Refusal::new(Code::StorageFailed, "letter", "cannot be read back");
+    returns.delayed(&a, &letter_id("l1"), &damaged, NOW).await.unwrap();
+    let ids = |letters: Vec<LetterHead>| letters.into_iter().map(|l| l.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(returns.pending(&a, 10, NOW).await.unwrap()), ["l2", "l3"]);
+    let later = NOW.plus_ms(60_000);
+    assert_eq!(ids(returns.pending(&a, 10, later).await.unwrap()), ["l2", "l3", "l1"]);
+    assert_eq!(lab.events().await.last().unwrap(), "letter.delayed");
+}
+
+#[tokio::test]
+async fn an_operator_or_the_clinics_return_has_a_refused_letter_offered_at_once() {
+    let lab = lab_with_study().await;
+    let (returns, a) = (returns(&lab), clinic("a"));
+    post(&lab, "l1", LetterKind::Report, 2, b"package", 1).await;
+    let refusal = Refusal::new(Code::ReportInvalid, "report.pdf", "digest differs");
+    let mut now = NOW;
+    for _ in 0..5 {
+        returns.refused(&a, &letter_id("l1"), &refusal, now).await.unwrap();
+        now = now.plus_ms(1);
+    }
+    let write = async |at: UtcMs, by_hand: bool| {
+        lab.store
+            .write(move |tx| {
+                Box::pin(async move {
+                    if by_hand {
+                        offer_again(tx, Some(&letter_id("l1")), at).await.map(drop)
+                    } else {
+                        connected(tx, &clinic("a"), at).await
+                    }
+                })
+            })
+            .await
+    };
+    write(now, false).await.unwrap();
+    assert!(returns.pending(&a, 10, now).await.unwrap().is_empty(), "it was tried just now");
+    let later = now.plus_ms(11 * 60_000);
+    assert!(returns.pending(&a, 10, later).await.unwrap().is_empty());
+    write(later, false).await.unwrap();
+    assert_eq!(returns.pending(&a, 10, later).await.unwrap().len(), 1);
+    returns.refused(&a, &letter_id("l1"), &refusal, later).await.unwrap();
+    write(later, true).await.unwrap();
+    assert_eq!(returns.pending(&a, 10, later).await.unwrap().len(), 1);
+    let unknown = lab
+        .store
+        .write(|tx| Box::pin(async move { offer_again(tx, Some(&letter_id("l9")), NOW).await }))
+        .await;
+    assert!(unknown.is_err());
 }
 
 #[tokio::test]
@@ -256,22 +349,22 @@ async fn only_the_newest_state_of_a_study_waits() {
         write_status(&lab.store, 1, NOW.plus_ms(at)).await.unwrap();
     }
     assert!(stale().await.is_empty());
-    let waiting = returns.pending(&clinic("a"), 10).await.unwrap();
+    let waiting = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(waiting.len(), 1);
     lab.execute("UPDATE work_item SET state = 'signed', state_at = state_at + 10").await;
     write_status(&lab.store, 1, NOW.plus_ms(20)).await.unwrap();
-    let newest = returns.pending(&clinic("a"), 10).await.unwrap();
+    let newest = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(newest.len(), 1);
     assert_ne!(newest[0].id, waiting[0].id);
     // And back: told again, as a letter of its own, with the time of that state.
     lab.execute("UPDATE work_item SET state = 'waiting', state_at = state_at + 20").await;
     write_status(&lab.store, 1, NOW.plus_ms(40)).await.unwrap();
-    let back = returns.pending(&clinic("a"), 10).await.unwrap();
+    let back = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(back.len(), 1);
     assert!(back[0].id != waiting[0].id && back[0].id != newest[0].id);
     // A change in the same millisecond, or under a clock that was set back, is told, too.
     lab.execute("UPDATE work_item SET state = 'claimed', state_at = state_at + 1").await;
     write_status(&lab.store, 1, NOW.plus_ms(-5_000)).await.unwrap();
     assert!(stale().await.is_empty());
-    assert_ne!(returns.pending(&clinic("a"), 10).await.unwrap()[0].id, back[0].id);
+    assert_ne!(returns.pending(&clinic("a"), 10, NOW).await.unwrap()[0].id, back[0].id);
 }

@@ -215,6 +215,18 @@ pub async fn incarnation(tx: &mut SqliteConnection) -> Result<String, StoreError
     Ok(found.unwrap_or_default())
 }
 
+/// The name by which this store is told from every other one: a backup's restore, a standby's own. What a clinic holds a
+/// receipt of another store for, this one must confirm anew.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn name(tx: &mut SqliteConnection) -> Result<String, StoreError> {
+    sqlx::query_scalar("SELECT value FROM site WHERE key = 'store'")
+        .fetch_one(tx)
+        .await
+        .map_err(StoreError::database("read the store's name"))
+}
+
 /// Begins a new life of a restored store. `at` makes it differ from any other restore of the same backup.
 ///
 /// # Errors
@@ -225,6 +237,10 @@ pub async fn begin_incarnation(
 ) -> Result<(), StoreError> {
     // Seconds are enough to tell two restores of one backup apart, and keep the id short.
     let value = format!("{:x}x", at.0 / relay_core::clock::SECOND_MS);
+    sqlx::query("UPDATE site SET value = lower(hex(randomblob(16))) WHERE key = 'store'")
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("name a restored store anew"))?;
     sqlx::query("INSERT INTO site (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2")
         .bind(INCARNATION)
         .bind(value)

@@ -115,3 +115,14 @@ async fn many_writers_at_once_are_all_answered() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=300).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn every_store_has_a_name_of_its_own_and_a_new_one_after_a_restore() {
+    let ((_one, one), (_two, two)) = (store().await, store().await);
+    let name_of = async |store: &Store| name(&mut store.read().await.unwrap()).await.unwrap();
+    let first = name_of(&one).await;
+    assert_ne!(first, name_of(&two).await);
+    assert!(first.len() <= relay_core::link::limits::MAX_STORE_ID_CHARS);
+    one.write(|tx| Box::pin(async move { begin_incarnation(tx, UtcMs(5)).await })).await.unwrap();
+    assert_ne!(first, name_of(&one).await);
+}

@@ -55,8 +55,12 @@ pub struct Clinic {
     pub studies: BTreeMap<StudyUid, OutStudy>,
     /// Bytes by object.
     pub held: BTreeMap<ObjectHash, Held>,
+    /// Which store of the county answered last.
+    pub county_store: Option<String>,
     /// Notes not receipted.
     pub notes: BTreeMap<NoteId, Note>,
+    /// Notes that the county's store holds.
+    pub sent_notes: BTreeMap<NoteId, Note>,
     /// Letters stored, with when.
     pub letters: BTreeMap<LetterId, (LetterHead, Vec<u8>, UtcMs)>,
     /// How often each letter was stored anew; more than once would be a duplicate.
@@ -154,6 +158,7 @@ impl Clinic {
             kind: NoteKind::ReportOpened,
             body: name.as_bytes().to_vec(),
             signature: vec![1],
+            certificate: Vec::new(),
         };
         self.notes.insert(id, note);
         self.version += 1;
@@ -173,6 +178,37 @@ impl Clinic {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.notes.is_empty() && !self.studies.values().any(OutStudy::is_pending)
+    }
+
+    /// A gateway has answered: another store than before holds nothing until it says so.
+    pub fn greeted(&mut self, store: &str) {
+        if self.county_store.as_deref() == Some(store) {
+            return;
+        }
+        self.county_store = Some(store.to_owned());
+        for out in self.studies.values_mut() {
+            out.receipted.clear();
+            out.receipted_generation = 0;
+        }
+        self.notes.append(&mut self.sent_notes);
+        self.version += 1;
+    }
+
+    /// The county lacks objects, or has lost them.
+    pub fn unreceipted(&mut self, study: &StudyUid, objects: &[ObjectHash]) {
+        if let Some(out) = self.studies.get_mut(study) {
+            let before = out.receipted.len();
+            out.receipted.retain(|hash| !objects.contains(hash));
+            self.version += u64::from(out.receipted.len() != before);
+        }
+    }
+
+    /// The county holds the note.
+    pub fn note_receipted(&mut self, id: &NoteId) {
+        if let Some((id, note)) = self.notes.remove_entry(id) {
+            self.sent_notes.insert(id, note);
+        }
+        self.version += 1;
     }
 
     /// The county's receipt.

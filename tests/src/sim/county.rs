@@ -40,6 +40,10 @@ pub struct Letter {
 /// The county's store.
 #[derive(Debug, Clone, Default)]
 pub struct County {
+    /// Which store this is.
+    pub store: String,
+    /// Objects that were durable and are not any more.
+    pub damaged: BTreeSet<Place>,
     /// Newest manifest by study.
     pub manifests: BTreeMap<(ClinicId, StudyUid), Manifest>,
     partials: BTreeMap<Place, Partial>,
@@ -47,6 +51,8 @@ pub struct County {
     pub objects: BTreeMap<Place, Vec<u8>>,
     /// How often each object was committed; more than once would be a duplicate.
     pub commits: BTreeMap<Place, u32>,
+    /// Letters that did not get through, with why lately.
+    pub delayed: BTreeMap<(ClinicId, LetterId), Refusal>,
     /// Refused objects.
     pub refused: BTreeMap<Place, Refusal>,
     /// Letters.
@@ -181,6 +187,7 @@ impl County {
         match restore(object, &partial.bytes) {
             Ok(plain) => {
                 let receipt = ObjectReceipt { hash: object.hash, sha256: Sha256::of(&plain), stored_at: now };
+                self.damaged.remove(place);
                 self.objects.insert(place.clone(), plain);
                 *self.commits.entry(place.clone()).or_default() += 1;
                 self.order.push(place.clone());
@@ -191,6 +198,25 @@ impl County {
                 Err(refusal)
             }
         }
+    }
+
+    /// The disk has eaten an object, and the scrub has found that out.
+    pub fn rot(&mut self, place: &Place) {
+        if self.objects.remove(place).is_some() {
+            self.commits.remove(place);
+            self.damaged.insert(place.clone());
+        }
+    }
+
+    /// A backup is put in this store's place: it is another one from now on.
+    pub fn restore(&mut self, backup: Self, store: String) {
+        *self = Self { store, online: BTreeSet::new(), full: false, ..backup };
+    }
+
+    /// Damaged objects of a clinic.
+    #[must_use]
+    pub fn damaged_of(&self, clinic: &ClinicId) -> Vec<(StudyUid, ObjectHash)> {
+        self.damaged.iter().filter(|(of, ..)| of == clinic).map(|(_, s, o)| (s.clone(), *o)).collect()
     }
 
     /// Power is cut: what was not synced is gone.
@@ -220,7 +246,7 @@ impl County {
         self.letters.insert((clinic.clone(), head.id), letter);
     }
 
-    /// Letters without answer, critical notices first.
+    /// Letters without answer, critical notices first; at most `limit` of them and `limit` others.
     #[must_use]
     pub fn pending_letters(&self, clinic: &ClinicId, limit: usize) -> Vec<LetterHead> {
         let open = |l: &&Letter| l.receipted.is_none() && l.refused.is_none();
@@ -233,8 +259,12 @@ impl County {
             .map(|letter| letter.head.clone())
             .collect();
         heads.sort_by_key(|h| (h.kind != LetterKind::CriticalNotice, h.written_at, h.id.clone()));
-        heads.truncate(limit);
-        heads
+        let (mut critical, mut others): (Vec<_>, Vec<_>) =
+            heads.into_iter().partition(|h| h.kind == LetterKind::CriticalNotice);
+        critical.truncate(limit);
+        others.truncate(limit);
+        critical.append(&mut others);
+        critical
     }
 }
 

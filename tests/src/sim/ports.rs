@@ -75,6 +75,21 @@ impl Outbox for ClinicPorts {
         Ok(lock(&self.clinic).pending_studies(limit))
     }
 
+    async fn greeted(&self, store: &str, _first: bool) -> Result<(), PortError> {
+        self.with(|clinic| clinic.greeted(store));
+        Ok(())
+    }
+
+    async fn missing(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<(), PortError> {
+        self.with(|clinic| clinic.unreceipted(study, objects));
+        Ok(())
+    }
+
+    async fn wanted(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<Vec<ObjectHash>, PortError> {
+        self.with(|clinic| clinic.unreceipted(study, objects));
+        Ok(Vec::new())
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -106,6 +121,7 @@ impl Outbox for ClinicPorts {
         &self,
         study: &StudyUid,
         object: Option<&ObjectHash>,
+        _generation: u64,
         refusal: &Refusal,
     ) -> Result<(), PortError> {
         self.with(|clinic| clinic.refused(study, object, refusal));
@@ -126,10 +142,11 @@ impl Outbox for ClinicPorts {
     }
 
     async fn note_receipted(&self, id: &NoteId, _at: UtcMs) -> Result<(), PortError> {
-        self.with(|clinic| {
-            clinic.notes.remove(id);
-            clinic.version += 1;
-        });
+        self.with(|clinic| clinic.note_receipted(id));
+        Ok(())
+    }
+
+    async fn note_refused(&self, _id: &NoteId, _refusal: &Refusal) -> Result<(), PortError> {
         Ok(())
     }
 }
@@ -288,8 +305,32 @@ impl Custody for CountyPorts {
         Ok(Box::new(Writer { ports: self.clone(), place, object: object.clone(), at: offset }))
     }
 
-    async fn pending_letters(&self, clinic: &ClinicId, limit: usize) -> Result<Vec<LetterHead>, Refusal> {
+    async fn pending_letters(
+        &self,
+        clinic: &ClinicId,
+        limit: usize,
+        _now: UtcMs,
+    ) -> Result<Vec<LetterHead>, Refusal> {
         Ok(lock(&self.county).pending_letters(clinic, limit))
+    }
+
+    async fn damaged(
+        &self,
+        clinic: &ClinicId,
+        _limit: usize,
+    ) -> Result<Vec<(StudyUid, ObjectHash)>, Refusal> {
+        Ok(lock(&self.county).damaged_of(clinic))
+    }
+
+    async fn letter_delayed(
+        &self,
+        clinic: &ClinicId,
+        id: &LetterId,
+        refusal: &Refusal,
+        _now: UtcMs,
+    ) -> Result<(), Refusal> {
+        self.with(|county| county.delayed.insert((clinic.clone(), id.clone()), refusal.clone()));
+        Ok(())
     }
 
     fn letter_changes(&self) -> watch::Receiver<u64> {
@@ -348,9 +389,9 @@ impl Custody for CountyPorts {
     }
 }
 
-/// Greets every clinic with its id as name.
-#[derive(Debug, Clone, Copy)]
-pub struct OpenDoor;
+/// Greets every clinic with its id as name, until it is closed.
+#[derive(Debug, Clone)]
+pub struct OpenDoor(pub CountyPorts);
 
 #[async_trait]
 impl Reception for OpenDoor {
@@ -360,6 +401,11 @@ impl Reception for OpenDoor {
         _hello: &frame::Hello,
         _now: UtcMs,
     ) -> Result<Greeting, Refusal> {
-        Ok(Greeting { clinic_name: clinic.to_string(), duty_phone: Some("0555-120".into()) })
+        let store = lock(&self.0.county).store.clone();
+        Ok(Greeting { clinic_name: clinic.to_string(), duty_phone: Some("0555-120".into()), store })
+    }
+
+    async fn still_welcome(&self, _clinic: &ClinicId) -> Result<(), Refusal> {
+        Ok(())
     }
 }

@@ -52,6 +52,15 @@ pub enum Fault {
     AgentRestart,
     /// The gateway's machine loses power.
     GatewayCrash,
+    /// The county makes a backup.
+    Backup,
+    /// The county's machine dies, and its newest backup (or an empty store) is put in its place.
+    Restore,
+    /// The county's disk eats the object that was stored at this place of the order, and the scrub finds it out.
+    Rot {
+        /// Counted from the oldest, round and round.
+        nth: usize,
+    },
     /// The gateway's disk is full for so long, in ms.
     DiskFull {
         /// In ms.
@@ -119,6 +128,8 @@ pub struct World {
     conns: u64,
     /// When each direction's wire is free.
     free: [u64; 2],
+    backup: County,
+    restores: u32,
     /// Last arrival by direction, connection and stream, so that one stream stays in order.
     last: BTreeMap<(usize, u64, Option<u64>), u64>,
     /// When each object was receipted at the clinic.
@@ -154,6 +165,8 @@ impl World {
             serial: 0,
             conns: 0,
             free: [0; 2],
+            backup: County::default(),
+            restores: 0,
             last: BTreeMap::new(),
             receipted_at: BTreeMap::new(),
             offset_ms: None,
@@ -175,7 +188,11 @@ impl World {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         let answered = |l: &super::county::Letter| l.receipted.is_some() || l.refused.is_some();
-        self.clinic.is_idle() && self.county.letters.values().all(answered)
+        let known = self.clinic.county_store.as_ref() == Some(&self.county.store);
+        known
+            && self.county.damaged.is_empty()
+            && self.clinic.is_idle()
+            && self.county.letters.values().all(answered)
     }
 
     /// Runs to the time, or until everything is quiet if asked for.
@@ -299,12 +316,25 @@ impl World {
                     self.schedule(self.now + 15_000, Step::GatewayLost(agent.conn));
                 }
             }
-            Fault::GatewayCrash => {
-                self.gateways.clear();
-                self.lose_packets(|_| true);
-                self.queue.retain(|_, step| !matches!(step, Step::Offered(..) | Step::Finish(..)));
-                self.county.crash();
-                self.agent = None;
+            Fault::GatewayCrash => self.lose_power(),
+            Fault::Backup => {
+                let mut backup = self.county.clone();
+                // What is not synced is in no backup.
+                backup.crash();
+                self.backup = backup;
+                return;
+            }
+            Fault::Restore => {
+                self.lose_power();
+                self.restores += 1;
+                self.county.restore(self.backup.clone(), format!("restore {}", self.restores));
+            }
+            Fault::Rot { nth } => {
+                let stored: Vec<Place> = self.county.objects.keys().cloned().collect();
+                if let Some(place) = stored.get(nth % stored.len().max(1)) {
+                    self.county.rot(place);
+                }
+                return;
             }
             Fault::DiskFull { ms } => {
                 self.county.full = true;
@@ -312,6 +342,14 @@ impl World {
             }
         }
         self.dial_at = self.now + self.rng.random_range(100..1_000);
+    }
+
+    fn lose_power(&mut self) {
+        self.gateways.clear();
+        self.lose_packets(|_| true);
+        self.queue.retain(|_, step| !matches!(step, Step::Offered(..) | Step::Finish(..)));
+        self.county.crash();
+        self.agent = None;
     }
 
     fn lose_packets(&mut self, of: impl Fn(u64) -> bool) {
@@ -407,21 +445,25 @@ impl World {
                     let place = (self.id.clone(), study.clone(), *object);
                     let stored = self.county.objects.get(&place);
                     let held = self.clinic.held.get(object).map(|h| &h.plain);
+                    // Rot is the one way to lose what was receipted, and then it is known.
                     assert!(
-                        stored.is_some() && stored == held,
+                        stored.is_some() && stored == held || self.county.damaged.contains(&place),
                         "{object} is receipted and not there byte by byte"
                     );
                     self.receipted_at.entry(*object).or_insert(self.now);
                 }
                 self.clinic.receipted(&study, generation, &objects);
             }
-            AgentEvent::Refused { study, object, refusal } => {
+            AgentEvent::Up(ack) => self.clinic.greeted(&ack.store),
+            AgentEvent::Missing { study, objects } | AgentEvent::Wanted { study, objects } => {
+                self.clinic.unreceipted(&study, &objects);
+            }
+            AgentEvent::Refused { study, object, refusal, .. } => {
                 self.clinic.refused(&study, object.as_ref(), &refusal);
             }
             AgentEvent::NoteReceipted(id) => {
                 assert!(self.county.notes.contains_key(&(self.id.clone(), id.clone())), "{id} is not there");
-                self.clinic.notes.remove(&id);
-                self.clinic.version += 1;
+                self.clinic.note_receipted(&id);
             }
             AgentEvent::LetterOffered(head) => {
                 let known = self.clinic.letters.get(&head.id).map(|(_, _, at)| *at);
@@ -431,8 +473,7 @@ impl World {
             AgentEvent::StudyDone { .. } => agent.version = None,
             AgentEvent::Clock(_) => self.offset_ms = agent.link.clock().map(|c| c.offset_ms),
             AgentEvent::Closed { .. } => return true,
-            AgentEvent::Up(_)
-            | AgentEvent::Progress { .. }
+            AgentEvent::Progress { .. }
             | AgentEvent::NoteRefused(..)
             | AgentEvent::BackOff { .. }
             | AgentEvent::Remark(_) => {}
@@ -535,6 +576,7 @@ impl World {
             if side.link.is_up() {
                 let pending = self.county.pending_letters(&self.id, 16);
                 side.link.offer_letters(&pending, now);
+                side.link.want_again(&self.county.damaged_of(&self.id), now);
             }
             side.link.read_on(now);
             let Some(event) = side.link.poll_event() else { break };
@@ -554,7 +596,8 @@ impl World {
         let Some(side) = self.gateways.get_mut(&conn) else { return false };
         match event {
             GatewayEvent::Hello(_) => {
-                side.link.greet(Greeting::default(), now);
+                let store = self.county.store.clone();
+                side.link.greet(Greeting { store, ..Greeting::default() }, now);
                 // As the listener does: a newer connection of the same agent ends the older ones.
                 let older: Vec<u64> = self.gateways.keys().copied().filter(|other| *other < conn).collect();
                 for other in older {
@@ -562,7 +605,7 @@ impl World {
                 }
             }
             GatewayEvent::Offered(manifest) => self.after_custody(Step::Offered(conn, manifest)),
-            GatewayEvent::Data { stream, verdict: DataVerdict::Take { data, object } } => {
+            GatewayEvent::Data { stream, verdict: DataVerdict::Take { data, object, .. } } => {
                 let place = (self.id.clone(), data.study, data.object);
                 if let Some(arriving) = side.streams.get_mut(&stream) {
                     arriving.taking = Some((place, object, data.offset, data.length));
@@ -601,7 +644,8 @@ impl World {
                 side.link.answer_note(id, Ok(()));
             }
             GatewayEvent::Closed { .. } => return true,
-            GatewayEvent::Heartbeat { .. } | GatewayEvent::Remark(_) => {}
+            GatewayEvent::Heartbeat { .. } | GatewayEvent::Remark(_) | GatewayEvent::LetterDelayed { .. } => {
+            }
         }
         false
     }

@@ -15,6 +15,9 @@ pub const MAX_CAPABILITIES: usize = 64;
 /// Bytes of one capability word.
 pub const MAX_CAPABILITY_BYTES: usize = 32;
 
+/// Characters of the name by which a store is told from another.
+pub const MAX_STORE_ID_CHARS: usize = 64;
+
 /// Missing ranges named per object. What is missing beyond them is named by the next answer.
 pub const MAX_RANGES_PER_OBJECT: usize = 32;
 
@@ -72,10 +75,23 @@ pub const MAX_INLINE_MANIFEST_OBJECTS: usize = 64;
 /// Notes sent and not yet receipted.
 pub const MAX_NOTES_UNANSWERED: usize = 8;
 
-/// Letters offered and not yet receipted.
+/// Letters offered and not yet receipted, critical notices not counted.
 pub const MAX_LETTERS_OFFERED: usize = 16;
-/// Letter bodies on their way at once: 4 × 16 MiB bounds the agent's memory.
+/// Letter bodies on their way at once, critical notices not counted: 4 × 16 MiB bounds the agent's memory.
 pub const MAX_LETTER_BODIES: usize = 4;
+/// Critical notices offered and not yet receipted. They have places of their own, so that they wait for no report.
+pub const MAX_CRITICALS_OFFERED: usize = 8;
+/// Bodies of critical notices on their way at once: each is a few hundred bytes.
+pub const MAX_CRITICAL_BODIES: usize = 8;
+/// Longest time (ms) before a letter that did not get through is offered again on the same connection.
+pub const LETTER_REST_MAX_MS: u64 = 8 * 60_000;
+
+/// Damaged objects asked for in one frame.
+pub const MAX_WANTED_PER_FRAME: usize = 256;
+/// Damaged objects that a gateway asks one clinic for at a time; the rest follows when these are back.
+pub const MAX_WANTED: usize = 1_024;
+/// Time (ms) before a clinic is asked again for an object on the same connection.
+pub const WANT_INTERVAL_MS: u64 = 10 * 60_000;
 
 /// Manifests that a gateway holds unanswered for one connection; beyond it stops reading the control stream.
 pub const MAX_MANIFESTS_WAITING: usize = 32;

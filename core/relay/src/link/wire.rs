@@ -9,6 +9,12 @@ use crate::clock::UtcMs;
 use crate::ids::ObjectHash;
 use std::str::FromStr;
 
+/// The first moment of the year 1, in ms: earlier and later times than these are nobody's clock, and would leave no room
+/// for arithmetic.
+const EARLIEST_MS: i64 = -62_135_596_800_000;
+/// The last millisecond of the year 9999.
+const LATEST_MS: i64 = 253_402_300_799_999;
+
 /// Why a group of fields is not lawful.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
@@ -218,7 +224,7 @@ impl<'a> Field<'a> {
 
     /// A time.
     pub fn time(self, name: &'static str) -> Result<UtcMs, FieldError> {
-        self.signed(name).map(UtcMs)
+        self.signed(name).map(|ms| UtcMs(ms.clamp(EARLIEST_MS, LATEST_MS)))
     }
 
     /// A truth value.

@@ -22,6 +22,7 @@ impl AgentLink {
             }
             Frame::Refused { scope, refusal } => self.handle_refused(scope, refusal, now),
             Frame::HeartbeatAnswer(answer) => self.handle_beat_answer(answer, now),
+            Frame::Want { study, objects } => self.handle_want(study, objects, now),
             Frame::LetterOffer(head) => self.handle_letter_offer(head),
             Frame::NoteReceipt { id } => {
                 if self.notes.remove(&id).is_some() {

@@ -4,20 +4,20 @@ use super::{AgentEvent, AgentLink};
 use crate::clock::UtcMs;
 use crate::codes::{Code, Refusal};
 use crate::ids::LetterId;
-use crate::letter::LetterHead;
+use crate::letter::{LetterHead, LetterKind};
 use crate::link::frame::{Frame, Scope};
 use crate::link::limits;
 use std::collections::BTreeMap;
 
 /// What the inbox says of an offered letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LetterAnswer {
     /// Durable here since.
     Have(UtcMs),
     /// The body may come.
     Want,
-    /// The inbox cannot say just now; the county will offer it again.
-    Later,
+    /// The inbox cannot say just now, and why; the county will offer it again.
+    Later(Refusal),
 }
 
 /// What became of a letter's body.
@@ -27,8 +27,8 @@ pub enum LetterOutcome {
     Stored(UtcMs),
     /// Does not verify.
     Refused(Refusal),
-    /// It did not arrive whole, or could not be stored just now; the county will offer it again.
-    Failed,
+    /// It did not arrive whole, or could not be judged or stored just now, and why; the county will offer it again.
+    Failed(Refusal),
 }
 
 #[derive(Debug)]
@@ -67,7 +67,10 @@ impl AgentLink {
             }
             return;
         }
-        if self.letters.0.len() >= limits::MAX_LETTERS_OFFERED {
+        let critical = |head: &LetterHead| head.kind == LetterKind::CriticalNotice;
+        let like_it = self.letters.0.values().filter(|open| critical(&open.head) == critical(&head)).count();
+        let limit = if critical(&head) { limits::MAX_CRITICALS_OFFERED } else { limits::MAX_LETTERS_OFFERED };
+        if like_it >= limit {
             let refusal = Refusal::new(Code::Busy, "letters", "too many letters at once");
             self.out.push_back(Frame::Refused { scope: Scope::Letter(head.id), refusal });
             return;
@@ -91,7 +94,10 @@ impl AgentLink {
                 self.letters.forget(id);
                 self.out.push_back(Frame::LetterHave { id: id.clone(), stored_at });
             }
-            LetterAnswer::Later => self.letters.forget(id),
+            LetterAnswer::Later(refusal) => {
+                self.letters.forget(id);
+                self.out.push_back(Frame::Refused { scope: Scope::Letter(id.clone()), refusal });
+            }
         }
     }
 
@@ -115,7 +121,9 @@ impl AgentLink {
             LetterOutcome::Refused(refusal) => {
                 self.out.push_back(Frame::LetterRefused { id: id.clone(), refusal });
             }
-            LetterOutcome::Failed => {}
+            LetterOutcome::Failed(refusal) => {
+                self.out.push_back(Frame::Refused { scope: Scope::Letter(id.clone()), refusal });
+            }
         }
     }
 }

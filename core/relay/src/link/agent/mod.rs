@@ -64,8 +64,24 @@ pub enum AgentEvent {
         study: StudyUid,
         /// Which object; `None` for the whole.
         object: Option<ObjectHash>,
+        /// The generation that was offered: a newer one is not refused by it.
+        generation: u64,
         /// Why.
         refusal: Refusal,
+    },
+    /// The county lacks these objects, whatever it said before.
+    Missing {
+        /// Which study.
+        study: StudyUid,
+        /// Which objects.
+        objects: Vec<ObjectHash>,
+    },
+    /// The county has lost these objects and asks for them again.
+    Wanted {
+        /// Which study.
+        study: StudyUid,
+        /// Which objects.
+        objects: Vec<ObjectHash>,
     },
     /// Coded bytes of the study at the county.
     Progress {
@@ -271,6 +287,14 @@ impl AgentLink {
         self.notes.insert(note.id.clone(), now.mono_ms + limits::ANSWER_DEADLINE_MS);
         self.out.push_back(Frame::Note(note));
         true
+    }
+
+    /// Says that an object the county asked for is not here any more.
+    pub fn decline(&mut self, study: StudyUid, object: ObjectHash) {
+        if self.is_up() {
+            let refusal = Refusal::new(Code::NotFound, "object", "the clinic no longer holds these bytes");
+            self.out.push_back(Frame::Refused { scope: Scope::Object { study, object }, refusal });
+        }
     }
 
     /// The next frame to write to the control stream, as bytes.

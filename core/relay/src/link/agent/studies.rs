@@ -219,14 +219,22 @@ impl AgentLink {
         objects.retain(|hash| self.settle(&answer.study, hash, Standing::Stored));
         let (study, generation, at) = (answer.study.clone(), answer.generation, answer.at);
         self.events.push_back(AgentEvent::Receipted { study, generation, objects, at });
+        let mut lacking = Vec::new();
         for (hash, state) in answer.states {
             match state {
                 ObjectState::Stored => {}
-                ObjectState::Missing(ranges) => self.handle_missing(&answer.study, &hash, ranges, now),
+                ObjectState::Missing(ranges) => {
+                    if self.handle_missing(&answer.study, &hash, ranges, now) {
+                        lacking.push(hash);
+                    }
+                }
                 ObjectState::Refused(refusal) => {
                     self.handle_object_refused(&answer.study, &hash, refusal, now)
                 }
             }
+        }
+        if !lacking.is_empty() {
+            self.events.push_back(AgentEvent::Missing { study: answer.study.clone(), objects: lacking });
         }
         self.report(&answer.study);
     }
@@ -278,25 +286,34 @@ impl AgentLink {
         true
     }
 
-    fn handle_missing(&mut self, uid: &StudyUid, hash: &ObjectHash, ranges: Vec<Range<u64>>, now: Now) {
-        let Some(object) = self.object_mut(uid, hash) else { return };
+    /// True when the county's word counts: it does not while bytes are on their way that it did not know of.
+    fn handle_missing(
+        &mut self,
+        uid: &StudyUid,
+        hash: &ObjectHash,
+        ranges: Vec<Range<u64>>,
+        now: Now,
+    ) -> bool {
+        let Some(object) = self.object_mut(uid, hash) else { return false };
         if !range::lawful(&ranges, object.coded.length) {
             let reason = format!("ranges of object {hash} are not lawful");
             let refusal = Refusal::new(crate::codes::Code::FrameMalformed, "states.ranges", reason);
-            return self.events.push_back(AgentEvent::Remark(refusal));
+            self.events.push_back(AgentEvent::Remark(refusal));
+            return false;
         }
         let whole = range::total(&ranges) == object.coded.length;
         match object.standing {
             // On its way already. What the county says now was true before those bytes arrived.
-            Standing::Sending => return,
-            Standing::Awaiting if !object.asked => return,
+            Standing::Sending => return false,
+            Standing::Awaiting if !object.asked => return false,
             Standing::Inline if whole && object.open > 0 => {
                 object.standing = Standing::Sending;
-                return;
+                return true;
             }
             Standing::Inline if whole && object.arrived == object.coded.length => {
                 object.standing = Standing::Awaiting;
-                return self.ask_later(uid, hash, limits::RECEIPT_DEADLINE_MS, now);
+                self.ask_later(uid, hash, limits::RECEIPT_DEADLINE_MS, now);
+                return true;
             }
             Standing::Inline
             | Standing::Unknown
@@ -306,6 +323,7 @@ impl AgentLink {
         }
         self.drop_flows(uid, hash);
         self.start(uid, hash, ranges, now);
+        true
     }
 
     fn start(&mut self, uid: &StudyUid, hash: &ObjectHash, ranges: Vec<Range<u64>>, now: Now) {
@@ -369,6 +387,19 @@ impl AgentLink {
         }
     }
 
+    /// The county has lost objects: what is held here is asked about again, the rest is the outbox's to offer.
+    pub(super) fn handle_want(&mut self, study: StudyUid, objects: Vec<ObjectHash>, now: Now) {
+        for hash in &objects {
+            if self.object_mut(&study, hash).is_some_and(|o| o.standing == Standing::Stored) {
+                self.hold(&study, hash, limits::RETRY_MS, now);
+                if let Some(object) = self.object_mut(&study, hash) {
+                    object.arrived = 0;
+                }
+            }
+        }
+        self.events.push_back(AgentEvent::Wanted { study, objects });
+    }
+
     pub(super) fn handle_study_refused(
         &mut self,
         uid: &StudyUid,
@@ -388,8 +419,9 @@ impl AgentLink {
     }
 
     pub(super) fn refuse_study(&mut self, uid: &StudyUid, refusal: Refusal) {
-        if self.remove_study(uid).is_some() {
-            self.events.push_back(AgentEvent::Refused { study: uid.clone(), object: None, refusal });
+        if let Some(gone) = self.remove_study(uid) {
+            let (study, generation) = (uid.clone(), gone.manifest.generation);
+            self.events.push_back(AgentEvent::Refused { study, object: None, generation, refusal });
         }
     }
 
@@ -403,7 +435,8 @@ impl AgentLink {
         if is_final(&refusal) {
             if self.settle(uid, hash, Standing::Refused) {
                 let (study, object) = (uid.clone(), Some(*hash));
-                self.events.push_back(AgentEvent::Refused { study, object, refusal });
+                let generation = self.studies.get(uid).map_or(0, |s| s.manifest.generation);
+                self.events.push_back(AgentEvent::Refused { study, object, generation, refusal });
                 self.report(uid);
             }
             return;

@@ -35,6 +35,7 @@ fn ack() -> Frame {
         limits,
         clinic_name: "c".into(),
         duty_phone: None,
+        store: "s".into(),
     })
 }
 
@@ -304,6 +305,7 @@ fn the_machine_holds_a_bounded_number_of_studies_and_makes_room_for_the_urgent()
         kind: NoteKind::ReportOpened,
         body: vec![],
         signature: vec![],
+        certificate: vec![],
     };
     let taken = (0..20).filter(|n| link.offer_note(note(*n), at(1))).count();
     assert_eq!(taken, limits::MAX_NOTES_UNANSWERED);
@@ -321,4 +323,86 @@ fn bytes_that_cannot_be_read_here_hold_back_only_their_object() {
     let other = link.peek_data(at(2)).unwrap();
     assert_ne!(other.object, job.object);
     assert!(!link.is_open(job.key));
+}
+
+fn missing(events: &[AgentEvent]) -> Vec<ObjectHash> {
+    let told = |event: &AgentEvent| match event {
+        AgentEvent::Missing { objects, .. } => objects.clone(),
+        _ => Vec::new(),
+    };
+    events.iter().flat_map(told).collect()
+}
+
+#[test]
+fn an_object_that_the_county_lacks_is_told_to_the_outbox_and_sent() {
+    let mut link = up();
+    let m = manifest("1.1", 1, Class::Routine, &[10, 20]);
+    link.offer_study(m.clone());
+    frames(&mut link, at(1));
+    let lacks_second = |o: &ManifestObject| if o.length == 20 { whole(o) } else { ObjectState::Stored };
+    tell(&mut link, &answer(&m, lacks_second), at(2));
+    assert_eq!(missing(&events(&mut link)), [m.objects[1].hash]);
+    assert_eq!(carry(&mut link, at(2)).unwrap().object, m.objects[1].hash);
+    // An answer that crossed with the bytes says nothing new.
+    tell(&mut link, &answer(&m, lacks_second), at(3));
+    assert_eq!(missing(&events(&mut link)), []);
+}
+
+#[test]
+fn an_object_that_the_county_has_lost_is_asked_about_again() {
+    let mut link = up();
+    let m = manifest("1.1", 1, Class::Routine, &[10, 20]);
+    link.offer_study(m.clone());
+    frames(&mut link, at(1));
+    tell(&mut link, &answer(&m, |o| if o.length == 20 { whole(o) } else { ObjectState::Stored }), at(2));
+    events(&mut link);
+    let lost = m.objects[0].hash;
+    tell(&mut link, &Frame::Want { study: m.study.clone(), objects: vec![lost] }, at(3));
+    let wanted = AgentEvent::Wanted { study: m.study.clone(), objects: vec![lost] };
+    assert!(events(&mut link).contains(&wanted));
+    link.handle_timeout(at(3 + limits::RETRY_MS));
+    let sent = frames(&mut link, at(3 + limits::RETRY_MS));
+    assert!(sent.iter().any(|f| matches!(f, Frame::Manifest(_))), "{sent:?}");
+    tell(&mut link, &answer(&m, whole), at(9_000));
+    assert_eq!(missing(&events(&mut link)), [lost]);
+}
+
+#[test]
+fn a_refusal_names_the_generation_that_was_offered() {
+    let mut link = up();
+    let m = manifest("1.1", 3, Class::Routine, &[10]);
+    link.offer_study(m.clone());
+    frames(&mut link, at(1));
+    let scope = Scope::Study { study: m.study.clone(), generation: Some(3) };
+    let refusal = Refusal::new(Code::RefusedManifest, "objects", "contradicts itself");
+    tell(&mut link, &Frame::Refused { scope, refusal }, at(2));
+    assert!(events(&mut link).iter().any(|e| matches!(e, AgentEvent::Refused { generation: 3, .. })));
+}
+
+#[test]
+fn critical_notices_have_places_of_their_own_at_the_clinic() {
+    let mut link = up();
+    let head = |n: usize, kind| LetterHead {
+        id: format!("l-{n}").parse().unwrap(),
+        kind,
+        study: "1.1".parse().unwrap(),
+        length: 1,
+        hash: ObjectHash::of(b"x"),
+        written_at: UtcMs(0),
+    };
+    for n in 0..limits::MAX_LETTERS_OFFERED {
+        tell(&mut link, &Frame::LetterOffer(head(n, LetterKind::Report)), at(1));
+    }
+    events(&mut link);
+    tell(&mut link, &Frame::LetterOffer(head(90, LetterKind::Report)), at(1));
+    assert_eq!(events(&mut link), [], "a seventeenth report is put off");
+    let critical = head(91, LetterKind::CriticalNotice);
+    tell(&mut link, &Frame::LetterOffer(critical.clone()), at(1));
+    assert_eq!(events(&mut link), [AgentEvent::LetterOffered(critical.clone())]);
+    frames(&mut link, at(1));
+    let refusal = Refusal::new(Code::StorageFailed, "inbox", "the disk failed");
+    link.answer_letter(&critical.id, LetterAnswer::Later(refusal.clone()));
+    assert!(
+        frames(&mut link, at(1)).contains(&Frame::Refused { scope: Scope::Letter(critical.id), refusal })
+    );
 }

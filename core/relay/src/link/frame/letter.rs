@@ -9,6 +9,8 @@ use crate::link::wire::{Field, FieldError, FieldWriter, Once, each_field};
 
 /// Bytes of a device signature: ECDSA P-256 has at most 72, and a later suite may have more.
 const MAX_SIGNATURE_BYTES: usize = 1_024;
+/// Bytes of a device certificate: ours have about 700.
+const MAX_CERTIFICATE_BYTES: usize = 4_096;
 
 pub(super) fn write_head(w: &mut FieldWriter, head: &LetterHead) {
     w.text(1, head.id.as_str()).number(2, u64::from(head.kind.number())).text(3, head.study.as_str());
@@ -75,6 +77,9 @@ pub(super) fn read_refused(fields: &[u8]) -> Result<Frame, FieldError> {
 pub(super) fn write_note(w: &mut FieldWriter, note: &Note) {
     w.text(1, note.id.as_str()).number(2, u64::from(note.kind.number()));
     w.bytes(3, &note.body).bytes(4, &note.signature);
+    if !note.certificate.is_empty() {
+        w.bytes(5, &note.certificate);
+    }
 }
 
 fn bounded(f: Field<'_>, name: &'static str, max: usize) -> Result<Vec<u8>, FieldError> {
@@ -88,14 +93,22 @@ fn bounded(f: Field<'_>, name: &'static str, max: usize) -> Result<Vec<u8>, Fiel
 pub(super) fn read_note(fields: &[u8]) -> Result<Note, FieldError> {
     let (mut id, mut kind) = (Once::new("id"), Once::new("kind"));
     let (mut body, mut signature) = (Once::new("body"), Once::new("signature"));
+    let mut certificate = Once::new("certificate");
     each_field(fields, |f| match f.tag {
         1 => id.set(|n| f.parsed(n)),
         2 => kind.set(|n| f.word(n, NoteKind::from_number)),
         3 => body.set(|n| bounded(f, n, MAX_NOTE_BYTES)),
         4 => signature.set(|n| bounded(f, n, MAX_SIGNATURE_BYTES)),
+        5 => certificate.set(|n| bounded(f, n, MAX_CERTIFICATE_BYTES)),
         _ => Ok(()),
     })?;
-    Ok(Note { id: id.need()?, kind: kind.need()?, body: body.need()?, signature: signature.need()? })
+    Ok(Note {
+        id: id.need()?,
+        kind: kind.need()?,
+        body: body.need()?,
+        signature: signature.need()?,
+        certificate: certificate.get().unwrap_or_default(),
+    })
 }
 
 pub(super) fn read_note_receipt(fields: &[u8]) -> Result<Frame, FieldError> {

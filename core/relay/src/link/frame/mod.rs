@@ -80,6 +80,8 @@ frame_types! {
     ObjectReceipts = 18;
     /// Gateway: coded bytes of an object that have arrived. Not a receipt.
     ObjectProgress = 19;
+    /// Gateway: objects that it had and has lost; they are to be offered again.
+    Want = 20;
     /// Gateway: the head of a letter.
     LetterOffer = 32;
     /// Agent: the letter's body may come.
@@ -166,6 +168,7 @@ pub enum Frame {
     ObjectStates(ObjectStates),
     ObjectReceipts { study: StudyUid, generation: u64, receipts: Vec<ObjectReceipt> },
     ObjectProgress { study: StudyUid, object: ObjectHash, received: u64 },
+    Want { study: StudyUid, objects: Vec<ObjectHash> },
     LetterOffer(LetterHead),
     LetterWant { id: LetterId },
     LetterHave { id: LetterId, stored_at: UtcMs },
@@ -248,6 +251,7 @@ impl Frame {
             Self::ObjectStates(_) => FrameType::ObjectStates,
             Self::ObjectReceipts { .. } => FrameType::ObjectReceipts,
             Self::ObjectProgress { .. } => FrameType::ObjectProgress,
+            Self::Want { .. } => FrameType::Want,
             Self::LetterOffer(_) => FrameType::LetterOffer,
             Self::LetterWant { .. } => FrameType::LetterWant,
             Self::LetterHave { .. } => FrameType::LetterHave,
@@ -302,6 +306,12 @@ impl Frame {
             Self::ObjectProgress { study, object, received } => {
                 w.text(1, study.as_str()).hash(2, object).number(3, *received);
             }
+            Self::Want { study, objects } => {
+                w.text(1, study.as_str());
+                for object in objects {
+                    w.hash(2, object);
+                }
+            }
             Self::LetterOffer(head) => letter::write_head(w, head),
             Self::LetterWant { id } | Self::LetterData { id } => {
                 w.text(1, id.as_str());
@@ -349,6 +359,7 @@ impl Frame {
             FrameType::ObjectStates => Self::ObjectStates(study::read_states(fields)?),
             FrameType::ObjectReceipts => study::read_receipts(fields)?,
             FrameType::ObjectProgress => study::read_progress(fields)?,
+            FrameType::Want => study::read_want(fields)?,
             FrameType::LetterOffer => Self::LetterOffer(letter::read_head(fields)?),
             FrameType::LetterWant => Self::LetterWant { id: letter::read_id(fields)? },
             FrameType::LetterData => Self::LetterData { id: letter::read_id(fields)? },

@@ -4,7 +4,7 @@ use super::{Frame, read_refusal, write_refusal};
 use crate::clock::UtcMs;
 use crate::codes::Refusal;
 use crate::ids::{LetterId, NoteId, ObjectHash, StudyUid};
-use crate::link::limits::{MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_TEXT_CHARS};
+use crate::link::limits::{MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_STORE_ID_CHARS, MAX_TEXT_CHARS};
 use crate::link::wire::{Field, FieldError, FieldWriter, Once, each_field};
 
 /// The agent's first words. Its clinic comes from the certificate, never from here.
@@ -54,6 +54,9 @@ pub struct HelloAck {
     pub clinic_name: String,
     /// Telephone of the duty reader.
     pub duty_phone: Option<String>,
+    /// Which store answers: another one than before (restored from a backup, replaced, a standby's own) must confirm anew
+    /// what the clinic holds.
+    pub store: String,
 }
 
 /// The agent's sign of life.
@@ -192,6 +195,7 @@ impl HelloAck {
         w.number(4, self.heartbeat_ms).group(5, |w| self.limits.write(w));
         w.text(6, &self.clinic_name).text_opt(7, self.duty_phone.as_deref());
         write_capabilities(w, 8, &self.capabilities);
+        w.text(9, &self.store);
     }
 
     pub(super) fn read(fields: &[u8]) -> Result<Self, FieldError> {
@@ -199,7 +203,7 @@ impl HelloAck {
             (Once::new("version"), Once::new("software"), Once::new("now"));
         let (mut heartbeat, mut limits) = (Once::new("heartbeat_ms"), Once::new("limits"));
         let (mut clinic, mut phone) = (Once::new("clinic_name"), Once::new("duty_phone"));
-        let mut capabilities = Vec::new();
+        let (mut store, mut capabilities) = (Once::new("store"), Vec::new());
         each_field(fields, |f| match f.tag {
             1 => version.set(|n| f.small(n)),
             2 => software.set(|n| owned(f, n)),
@@ -209,6 +213,7 @@ impl HelloAck {
             6 => clinic.set(|n| owned(f, n)),
             7 => phone.set(|n| owned(f, n)),
             8 => push_capability(&mut capabilities, f),
+            9 => store.set(|n| f.text(n, MAX_STORE_ID_CHARS).map(str::to_owned)),
             _ => Ok(()),
         })?;
         Ok(Self {
@@ -220,6 +225,7 @@ impl HelloAck {
             limits: limits.need()?,
             clinic_name: clinic.need()?,
             duty_phone: phone.get(),
+            store: store.need()?,
         })
     }
 }

@@ -278,6 +278,19 @@ pub(super) fn read_progress(fields: &[u8]) -> Result<Frame, FieldError> {
     Ok(Frame::ObjectProgress { study: study.need()?, object: object.need()?, received: received.need()? })
 }
 
+pub(super) fn read_want(fields: &[u8]) -> Result<Frame, FieldError> {
+    let (mut study, mut objects) = (Once::new("study"), Vec::new());
+    each_field(fields, |f| match f.tag {
+        1 => study.set(|n| f.parsed(n)),
+        2 => {
+            objects.push(f.hash("objects")?);
+            Ok(())
+        }
+        _ => Ok(()),
+    })?;
+    Ok(Frame::Want { study: study.need()?, objects })
+}
+
 pub(super) fn write_data(w: &mut FieldWriter, data: &ObjectData) {
     w.text(1, data.study.as_str()).hash(2, &data.object).number(3, data.offset).number(4, data.length);
 }

@@ -87,6 +87,7 @@ fn session_samples() -> Vec<(&'static str, Frame)> {
                 limits,
                 clinic_name: "石里铺卫生院".into(),
                 duty_phone: Some("0555-120".into()),
+                store: "9f2c".into(),
             }),
         ),
         ("Bye", Frame::Bye(Bye::default())),
@@ -143,6 +144,7 @@ fn study_samples() -> Vec<(&'static str, Frame)> {
             Frame::ObjectReceipts { study: study.clone(), generation: 7, receipts: vec![receipt] },
         ),
         ("ObjectProgress", Frame::ObjectProgress { study: study.clone(), object, received: 70_000 }),
+        ("Want", Frame::Want { study: study.clone(), objects: vec![object, ObjectHash::of(b"ecg")] }),
         ("ObjectData", Frame::ObjectData(ObjectData { study, object, offset: 65_536, length: 1 })),
     ]
 }
@@ -162,7 +164,9 @@ fn letter_samples() -> Vec<(&'static str, Frame)> {
         kind: NoteKind::CriticalReadBack,
         body: b"{}".to_vec(),
         signature: vec![1, 2, 3],
+        certificate: Vec::new(),
     };
+    let renewed = Note { certificate: vec![0x30, 0], ..note.clone() };
     vec![
         ("LetterOffer", Frame::LetterOffer(head)),
         ("LetterWant", Frame::LetterWant { id: id.clone() }),
@@ -170,6 +174,7 @@ fn letter_samples() -> Vec<(&'static str, Frame)> {
         ("LetterReceipt", Frame::LetterReceipt { id: id.clone(), stored_at: UtcMs(79) }),
         ("LetterRefused", Frame::LetterRefused { id: id.clone(), refusal: refusal() }),
         ("Note", Frame::Note(note)),
+        ("Note.certificate", Frame::Note(renewed)),
         ("NoteReceipt", Frame::NoteReceipt { id: "n-1".parse().unwrap() }),
         ("LetterData", Frame::LetterData { id }),
     ]
@@ -306,4 +311,14 @@ fn a_code_of_a_later_version_keeps_its_words_and_counts_as_passing() {
     let refusal = read_refusal(&writer.into_bytes()).unwrap();
     assert_eq!((refusal.code, refusal.reason.as_str()), (Code::Internal, "code 60000: reason"));
     assert!(!crate::link::is_final(&refusal));
+}
+
+#[test]
+fn a_time_that_is_nobodys_clock_is_brought_within_the_calendar() {
+    for (told, taken) in [(i64::MIN, -62_135_596_800_000), (i64::MAX, 253_402_300_799_999), (-1, -1)] {
+        let strange = Frame::LetterHave { id: "l-1".parse().unwrap(), stored_at: UtcMs(told) };
+        let read = Frame::decode(&strange.encode().unwrap()[4..]);
+        let lawful = Frame::LetterHave { id: "l-1".parse().unwrap(), stored_at: UtcMs(taken) };
+        assert_eq!(read, Ok(lawful));
+    }
 }

@@ -18,6 +18,8 @@ pub enum DataVerdict {
         data: ObjectData,
         /// The object as announced.
         object: Box<ManifestObject>,
+        /// Of a study of class green or emergency.
+        urgent: bool,
     },
     /// Stop the stream with this code.
     Stop {
@@ -66,7 +68,7 @@ impl Stream {
 
 enum Match {
     Unknown,
-    Take(Box<ManifestObject>),
+    Take(Box<ManifestObject>, bool),
     NotNeeded,
     Refuse(Refusal),
 }
@@ -90,8 +92,8 @@ impl GatewayLink {
         let Some(stream) = self.streams.get(&number) else { return };
         match self.match_up(stream) {
             Match::Unknown => {}
-            Match::Take(object) => {
-                let verdict = DataVerdict::Take { data: stream.data.clone(), object };
+            Match::Take(object, urgent) => {
+                let verdict = DataVerdict::Take { data: stream.data.clone(), object, urgent };
                 if let Some(stream) = self.streams.get_mut(&number) {
                     stream.state = StreamState::Arriving { received: 0, reported_at: 0 };
                 }
@@ -126,7 +128,7 @@ impl GatewayLink {
             AwaitedState::Missing(ranges)
                 if range::covers(ranges, &wanted) && !others.any(|s| range::overlap(&s.range(), &wanted)) =>
             {
-                Match::Take(Box::new(awaited.object.clone()))
+                Match::Take(Box::new(awaited.object.clone()), study.urgent)
             }
             AwaitedState::Missing(_) | AwaitedState::Stored | AwaitedState::Refused => Match::NotNeeded,
         }

@@ -13,7 +13,7 @@ use super::frame::{
 use super::{Now, VERSION, VERSION_MIN, limits};
 use crate::clock::UtcMs;
 use crate::codes::{Code, Refusal};
-use crate::ids::{LetterId, NoteId, StudyUid};
+use crate::ids::{LetterId, NoteId, ObjectHash, StudyUid};
 use crate::letter::{LetterHead, Note};
 use crate::limits::{MAX_FRAME_BYTES, MAX_OBJECT_BYTES, MAX_OBJECTS_PER_STUDY, MAX_URGENT_INLINE_BYTES};
 use crate::study::{Manifest, ManifestObject};
@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use data::DataVerdict;
 
 use data::Stream;
-use letters::Letter;
+use letters::Letters;
 use studies::Announced;
 
 /// Notes given to custody and not yet answered, beyond which no more control input is taken.
@@ -46,6 +46,8 @@ pub struct Greeting {
     pub clinic_name: String,
     /// Telephone of the duty reader.
     pub duty_phone: Option<String>,
+    /// Which store answers, told from every other one.
+    pub store: String,
 }
 
 /// What happened, for the driver to carry out.
@@ -91,6 +93,13 @@ pub enum GatewayEvent {
         /// Why.
         refusal: Refusal,
     },
+    /// The clinic cannot take the letter just now, or cannot judge it: it is offered again later.
+    LetterDelayed {
+        /// Which letter.
+        id: LetterId,
+        /// Why.
+        refusal: Refusal,
+    },
     /// Something happened at the clinic: answer with [`GatewayLink::answer_note`].
     Note(Note),
     /// A heartbeat came, with county clock minus agent clock in ms as the agent measures it.
@@ -126,7 +135,9 @@ pub struct GatewayLink {
     studies: BTreeMap<StudyUid, Announced>,
     manifests_waiting: usize,
     streams: BTreeMap<u64, Stream>,
-    letters: BTreeMap<LetterId, Letter>,
+    letters: Letters,
+    /// Objects asked for again, and when to ask once more.
+    wanted: BTreeMap<(StudyUid, ObjectHash), u64>,
     notes_waiting: usize,
     heard_at: u64,
 }
@@ -144,7 +155,8 @@ impl GatewayLink {
             studies: BTreeMap::new(),
             manifests_waiting: 0,
             streams: BTreeMap::new(),
-            letters: BTreeMap::new(),
+            letters: Letters::default(),
+            wanted: BTreeMap::new(),
             notes_waiting: 0,
             heard_at: now.mono_ms,
         }
@@ -233,19 +245,19 @@ impl GatewayLink {
                 self.notes_waiting += 1;
                 self.events.push_back(GatewayEvent::Note(note));
             }
-            Frame::LetterWant { id } => self.handle_letter_want(&id),
+            Frame::LetterWant { id } => self.handle_letter_want(&id, now),
             Frame::LetterHave { id, stored_at } | Frame::LetterReceipt { id, stored_at } => {
-                if self.letter_over(&id) {
+                if self.letter_over(&id, now) {
                     self.events.push_back(GatewayEvent::LetterReceipted { id, stored_at });
                 }
             }
             Frame::LetterRefused { id, refusal } => {
-                if self.letter_over(&id) {
+                if self.letter_over(&id, now) {
                     self.events.push_back(GatewayEvent::LetterRefused { id, refusal });
                 }
             }
             Frame::Refused { scope: Scope::Letter(id), refusal } => {
-                self.handle_letter_busy(&id, refusal, now)
+                self.handle_letter_delayed(&id, refusal, now)
             }
             Frame::Refused { scope: Scope::Link, refusal } => self.closed(Some(refusal)),
             Frame::Refused { refusal, .. } => self.events.push_back(GatewayEvent::Remark(refusal)),
@@ -281,6 +293,7 @@ impl GatewayLink {
             limits,
             clinic_name: greeting.clinic_name,
             duty_phone: greeting.duty_phone,
+            store: greeting.store,
         }));
     }
 
@@ -351,7 +364,7 @@ impl GatewayLink {
             Phase::Up => {
                 let silence = self.heard_at + limits::SILENCE_DEADLINE_MS;
                 let stream = self.streams.values().filter_map(Stream::deadline).min();
-                let letter = self.letters.values().filter_map(Letter::deadline).min();
+                let letter = self.letters.next_timeout();
                 [Some(silence), stream, letter].into_iter().flatten().min()
             }
         }
@@ -371,7 +384,7 @@ impl GatewayLink {
             }
             Phase::Up => {
                 self.give_up_waiting_streams(now);
-                self.offer_letters_again(now);
+                self.letters_time_out(now);
             }
         }
     }

@@ -33,12 +33,14 @@ pub(super) enum AwaitedState {
 #[derive(Debug)]
 pub(super) struct Announced {
     pub(super) generation: u64,
+    pub(super) urgent: bool,
     pub(super) objects: BTreeMap<ObjectHash, Awaited>,
 }
 
 impl Announced {
-    fn is_whole(&self) -> bool {
-        self.objects.values().all(|o| o.state == AwaitedState::Stored)
+    /// Nothing of it is awaited any more: what is refused does not come.
+    fn is_settled(&self) -> bool {
+        self.objects.values().all(|o| matches!(o.state, AwaitedState::Stored | AwaitedState::Refused))
     }
 }
 
@@ -65,7 +67,7 @@ impl GatewayLink {
                 && objects + manifest.objects.len() <= limits::MAX_OBJECTS_ANNOUNCED
         };
         if !fits(&self.studies) {
-            self.studies.retain(|_, s| !s.is_whole());
+            self.studies.retain(|_, s| !s.is_settled());
         }
         fits(&self.studies)
     }
@@ -125,8 +127,8 @@ impl GatewayLink {
             };
             objects.insert(*hash, Awaited { object: object.clone(), state });
         }
-        let generation = manifest.generation;
-        self.studies.insert(manifest.study.clone(), Announced { generation, objects });
+        let (generation, urgent) = (manifest.generation, manifest.class.is_urgent());
+        self.studies.insert(manifest.study.clone(), Announced { generation, urgent, objects });
     }
 
     /// Objects of which nothing is missing and nothing arrives: a restart came between the last byte and the end.
@@ -173,6 +175,28 @@ impl GatewayLink {
             return;
         }
         self.send(Frame::ObjectReceipts { study: uid.clone(), generation, receipts: vec![receipt] });
+    }
+
+    /// Takes what custody had and has lost of this clinic's objects, all of it each time, and asks the agent for what it
+    /// was not asked for lately.
+    pub fn want_again(&mut self, damaged: &[(StudyUid, ObjectHash)], now: Now) {
+        if !self.is_up() {
+            return;
+        }
+        self.wanted.retain(|place, _| damaged.contains(place));
+        let mut studies: BTreeMap<&StudyUid, Vec<ObjectHash>> = BTreeMap::new();
+        for place in damaged.iter().take(limits::MAX_WANTED) {
+            let due = self.wanted.get(place).is_none_or(|again_at| now.mono_ms >= *again_at);
+            if due {
+                self.wanted.insert(place.clone(), now.mono_ms + limits::WANT_INTERVAL_MS);
+                studies.entry(&place.0).or_default().push(place.1);
+            }
+        }
+        for (study, objects) in studies {
+            for part in objects.chunks(limits::MAX_WANTED_PER_FRAME) {
+                self.send(Frame::Want { study: study.clone(), objects: part.to_vec() });
+            }
+        }
     }
 
     fn set_state(&mut self, uid: &StudyUid, hash: &ObjectHash, state: AwaitedState) {

@@ -44,7 +44,7 @@ fn up() -> GatewayLink {
     let mut link = fresh();
     tell(&mut link, &hello(1, 7), at(0));
     assert!(matches!(events(&mut link)[..], [GatewayEvent::Hello(_)]));
-    link.greet(Greeting { clinic_name: "c".into(), duty_phone: None }, at(0));
+    link.greet(Greeting { clinic_name: "c".into(), duty_phone: None, store: "s".into() }, at(0));
     let [Frame::HelloAck(ack)] = &frames(&mut link)[..] else { panic!() };
     assert_eq!(ack.version, VERSION);
     link
@@ -229,17 +229,28 @@ fn no_more_control_input_is_taken_than_custody_can_answer() {
     assert_eq!(events(&mut link).len(), 1);
 }
 
-#[test]
-fn letters_are_offered_sent_when_wanted_and_offered_again_without_receipt() {
-    let mut link = up();
-    let head = |name: &str, kind| LetterHead {
+fn head(name: &str, kind: LetterKind) -> LetterHead {
+    LetterHead {
         id: name.parse().unwrap(),
         kind,
         study: "1.1".parse().unwrap(),
         length: 1,
         hash: ObjectHash::of(b"x"),
         written_at: UtcMs(0),
+    }
+}
+
+fn offered(link: &mut GatewayLink) -> Vec<String> {
+    let name = |frame: Frame| match frame {
+        Frame::LetterOffer(head) => Some(head.id.to_string()),
+        _ => None,
     };
+    frames(link).into_iter().filter_map(name).collect()
+}
+
+#[test]
+fn letters_are_offered_sent_when_wanted_and_offered_again_without_receipt() {
+    let mut link = up();
     let report = head("r", LetterKind::Report);
     link.offer_letters(std::slice::from_ref(&report), at(0));
     assert_eq!(frames(&mut link), [Frame::LetterOffer(report.clone())]);
@@ -252,7 +263,113 @@ fn letters_are_offered_sent_when_wanted_and_offered_again_without_receipt() {
     assert!(
         events(&mut link).contains(&GatewayEvent::LetterReceipted { id: report.id, stored_at: UtcMs(3) })
     );
-    assert_eq!(link.letters.len(), 0);
+    assert_eq!(link.next_timeout(), Some(40_000 + limits::SILENCE_DEADLINE_MS), "nothing is on its way");
     tell(&mut link, &Frame::LetterWant { id: "unknown".parse().unwrap() }, at(40_000));
     assert!(matches!(&frames(&mut link)[..], [Frame::Refused { scope: Scope::Letter(_), .. }]));
+}
+
+#[test]
+fn a_critical_notice_waits_for_no_report() {
+    let mut link = up();
+    let mut pending: Vec<LetterHead> =
+        (0..20).map(|n| head(&format!("r-{n:02}"), LetterKind::Report)).collect();
+    link.offer_letters(&pending, at(0));
+    assert_eq!(offered(&mut link).len(), limits::MAX_LETTERS_OFFERED);
+    for n in 0..6 {
+        tell(&mut link, &Frame::LetterWant { id: format!("r-{n:02}").parse().unwrap() }, at(1));
+    }
+    let sending = |link: &mut GatewayLink| -> Vec<String> {
+        let name = |event| match event {
+            GatewayEvent::SendLetter { head, .. } => Some(head.id.to_string()),
+            _ => None,
+        };
+        events(link).into_iter().filter_map(name).collect()
+    };
+    assert_eq!(sending(&mut link).len(), limits::MAX_LETTER_BODIES, "every place for bodies is taken");
+    pending.insert(0, head("crit", LetterKind::CriticalNotice));
+    link.offer_letters(&pending, at(2));
+    assert_eq!(offered(&mut link), ["crit"]);
+    tell(&mut link, &Frame::LetterWant { id: "crit".parse().unwrap() }, at(3));
+    assert_eq!(sending(&mut link), ["crit"]);
+}
+
+#[test]
+fn letters_that_cannot_be_sent_go_to_the_end_and_keep_no_place() {
+    let mut link = up();
+    let pending: Vec<LetterHead> = (0..20).map(|n| head(&format!("r-{n:02}"), LetterKind::Report)).collect();
+    link.offer_letters(&pending, at(0));
+    assert_eq!(offered(&mut link).len(), 16);
+    // The bodies of the first three are damaged on the county's disk; the clinic says nothing of all others.
+    for n in 0..3 {
+        let id: LetterId = format!("r-{n:02}").parse().unwrap();
+        tell(&mut link, &Frame::LetterWant { id: id.clone() }, at(1));
+        link.letter_sent(&id, false, at(1));
+    }
+    assert_eq!(offered(&mut link), ["r-16", "r-17", "r-18"], "the next take their places");
+    link.handle_timeout(at(limits::LETTER_DEADLINE_MS));
+    let again = offered(&mut link);
+    assert_eq!(
+        again.first().map(String::as_str),
+        Some("r-19"),
+        "what was never offered goes first: {again:?}"
+    );
+    assert!(!again.contains(&"r-00".to_owned()), "{again:?}");
+}
+
+#[test]
+fn a_receipt_that_comes_after_the_deadline_still_counts() {
+    let mut link = up();
+    let pending = [head("r", LetterKind::Report)];
+    link.offer_letters(&pending, at(0));
+    tell(&mut link, &Frame::LetterWant { id: "r".parse().unwrap() }, at(1));
+    link.letter_sent(&"r".parse().unwrap(), false, at(2));
+    events(&mut link);
+    tell(&mut link, &Frame::LetterReceipt { id: "r".parse().unwrap(), stored_at: UtcMs(3) }, at(3));
+    assert!(matches!(events(&mut link)[..], [GatewayEvent::LetterReceipted { .. }]));
+}
+
+#[test]
+fn a_letter_that_the_clinic_cannot_judge_now_is_told_and_offered_again_later() {
+    let mut link = up();
+    link.offer_letters(&[head("r", LetterKind::Report)], at(0));
+    offered(&mut link);
+    let refusal = Refusal::new(Code::Busy, "clock", "signed in the future");
+    let scope = Scope::Letter("r".parse().unwrap());
+    tell(&mut link, &Frame::Refused { scope, refusal: refusal.clone() }, at(1));
+    assert_eq!(events(&mut link), [GatewayEvent::LetterDelayed { id: "r".parse().unwrap(), refusal }]);
+    link.handle_timeout(at(limits::LETTER_DEADLINE_MS));
+    assert_eq!(offered(&mut link), Vec::<String>::new());
+    link.handle_timeout(at(1 + limits::LETTER_DEADLINE_MS));
+    assert_eq!(offered(&mut link), ["r"]);
+}
+
+#[test]
+fn studies_with_a_refused_object_leave_room_for_new_ones() {
+    let mut link = up();
+    for n in 0..=limits::MAX_STUDIES_ANNOUNCED {
+        let manifest = Manifest { study: format!("1.{n}").parse().unwrap(), ..manifest(&[1]) };
+        tell(&mut link, &Frame::Manifest(Box::new(manifest.clone())), at(1));
+        let taken = events(&mut link).iter().any(|e| matches!(e, GatewayEvent::Offered(_)));
+        assert!(taken, "study {n} was turned away");
+        let refusal = Refusal::new(Code::RefusedFormat, "", "neither");
+        link.answer_manifest(&manifest, Ok(vec![ObjectState::Refused(refusal)]), at(1));
+        frames(&mut link);
+    }
+}
+
+#[test]
+fn a_damaged_object_is_asked_for_and_not_again_at_once() {
+    let mut link = up();
+    let (study, object): (StudyUid, _) = ("1.1".parse().unwrap(), ObjectHash::of(b"rotten"));
+    let damaged = [(study.clone(), object)];
+    link.want_again(&damaged, at(0));
+    let want = Frame::Want { study, objects: vec![object] };
+    assert_eq!(frames(&mut link), [want.clone()]);
+    link.want_again(&damaged, at(30_000));
+    assert_eq!(frames(&mut link), []);
+    link.want_again(&damaged, at(limits::WANT_INTERVAL_MS));
+    assert_eq!(frames(&mut link), [want.clone()]);
+    link.want_again(&[], at(limits::WANT_INTERVAL_MS + 1));
+    link.want_again(&damaged, at(limits::WANT_INTERVAL_MS + 2));
+    assert_eq!(frames(&mut link), [want], "it was whole in between");
 }
