@@ -275,3 +275,26 @@ async fn a_withdrawn_version_is_void_whether_it_came_before_or_after_and_a_newer
     assert!(opened.sentence_zh.starts_with("作废，请勿使用：登记姓名有误"), "{}", opened.sentence_zh);
     assert!(opened.sentence_zh.contains("签名有效"), "{}", opened.sentence_zh);
 }
+
+#[tokio::test]
+async fn a_clinic_whose_clock_is_behind_puts_a_report_off_and_takes_it_when_the_clock_is_set() {
+    let mut bench = bench().await;
+    let body = bench.package("shilipu", false);
+    let (head, long_ago) =
+        (head("l-1", LetterKind::Report, &body), NOW.plus_ms(-30 * relay_core::clock::DAY_MS));
+    let fate = bench.inbox.accept(&head, body.clone(), long_ago).await.unwrap();
+    let LetterFate::Later(refusal) = fate else { panic!("{fate:?}") };
+    assert_eq!(refusal.field, "clock", "{refusal}");
+    assert!(bench.inbox.has(&head.id, &head.hash).await.unwrap().is_none());
+    assert_eq!(bench.deliver("l-1", &body).await, LetterFate::Stored { at: NOW });
+}
+
+#[tokio::test]
+async fn a_letter_whose_body_was_damaged_on_the_way_is_asked_for_again() {
+    let mut bench = bench().await;
+    let body = bench.package("shilipu", false);
+    let mut damaged = body.clone();
+    damaged[10] ^= 1;
+    let fate = bench.inbox.accept(&head("l-1", LetterKind::Report, &body), damaged, NOW).await.unwrap();
+    assert!(matches!(fate, LetterFate::Later(_)), "{fate:?}");
+}

@@ -131,7 +131,11 @@ impl OpenPartials {
         }
         let (of, shared) = open.entry(key).or_insert((owner.clone(), fresh));
         if *of != owner {
-            return Err(StoreError::refuse(Code::Busy, "object", "these bytes are just arriving for another object"));
+            return Err(StoreError::refuse(
+                Code::Busy,
+                "object",
+                "these bytes are just arriving for another object",
+            ));
         }
         Ok(Arc::clone(shared))
     }

@@ -4,17 +4,16 @@ use super::arrival::{self, Arrival, Outcome};
 use super::clerk::{CUSTODY_DEADLINE, Clerk, MAX_ORDERS, Order, Reply, late};
 use super::ports::Custody;
 use super::presence::Presence;
-use super::transport::SEND_WINDOW;
 use super::turns::{OwnTurns, Turns};
-use super::{Peer, Reception};
+use super::{Peer, Reception, dispatch};
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{LetterId, ObjectHash, StudyUid};
-use relay_core::letter::{LetterHead, LetterKind};
+use relay_core::letter::LetterHead;
 use relay_core::limits::DATA_CHUNK_BYTES;
 use relay_core::link::frame::{Hello, ObjectData, ObjectReceipt, ObjectState};
 use relay_core::link::gateway::{DataVerdict, GatewayEvent, GatewayLink, GatewaySettings, Greeting};
-use relay_core::link::limits::{MAX_CRITICAL_BODIES, MAX_DATA_STREAMS, MAX_LETTER_BODIES};
+use relay_core::link::limits::MAX_DATA_STREAMS;
 use relay_core::link::{Now, close_code};
 use relay_core::study::Manifest;
 use std::collections::BTreeMap;
@@ -38,17 +37,8 @@ const CONTROL_BUFFER_BYTES: usize = 64 * 1024;
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the clinic's clock offset is recorded while it hardly changes.
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
-/// A body of 16 MiB in this time is 220 kbit/s; then it is offered again.
-const BODY_DEADLINE: Duration = Duration::from_secs(600);
 /// Pause that an agent is asked for when the gateway shuts down: a restart takes about this long.
 const SHUTDOWN_PAUSE_MS: u64 = 2_000;
-/// Priority of letters among the gateway's streams: below control.
-const LETTER_PRIORITY: i32 = 1;
-/// Priority of critical notices: before every other letter.
-const CRITICAL_PRIORITY: i32 = 2;
-/// Bytes that may wait for the wire beyond the usual window while a critical notice is sent: room for it, and for the one
-/// piece of each other letter that wakes up when the window grows.
-const CRITICAL_RESERVE: u64 = ((MAX_LETTER_BODIES + MAX_CRITICAL_BODIES) * DATA_CHUNK_BYTES) as u64;
 /// Manifests with custody at once, per connection.
 const MAX_OFFERS_AT_WORK: usize = 64;
 
@@ -99,10 +89,7 @@ pub(super) enum Message {
         outcome: Result<Option<ObjectReceipt>, Refusal>,
     },
     /// The body has arrived (`true`), was not taken, or cannot be read here.
-    LetterSent {
-        id: LetterId,
-        sent: Result<bool, Refusal>,
-    },
+    LetterSent(LetterId, Result<bool, Refusal>),
 }
 
 enum Input {
@@ -326,7 +313,7 @@ impl Desk<'_> {
             Message::Greeted(Err(refusal)) => self.link.fail(refusal),
             Message::Offered { manifest, answer } => self.link.answer_manifest(&manifest, answer, now),
             Message::Whole { study, object, outcome } => self.link.object_finished(&study, &object, outcome),
-            Message::LetterSent { id, sent } => {
+            Message::LetterSent(id, sent) => {
                 self.link.letter_sent(&id, sent == Ok(true), now);
                 if let Err(refusal) = sent {
                     self.delayed.push((id, refusal));
@@ -501,30 +488,8 @@ impl Desk<'_> {
         let (connection, ringing) = (self.connection.clone(), Arc::clone(&self.ringing));
         self.spawn(async move {
             let id = head.id.clone();
-            let body = shared.custody.letter_body(&clinic, &head.id, shared.clock.now());
-            let body =
-                match tokio::time::timeout(CUSTODY_DEADLINE, body).await.unwrap_or_else(|_| Err(late())) {
-                    Ok(body) if body.len() as u64 == head.length => body,
-                    Ok(body) => {
-                        let reason =
-                            format!("the body has {} bytes, the head says {}", body.len(), head.length);
-                        let refusal = Refusal::new(Code::StorageFailed, "letter", reason);
-                        return Message::LetterSent { id, sent: Err(refusal) };
-                    }
-                    Err(refusal) => return Message::LetterSent { id, sent: Err(refusal) },
-                };
-            let _rings =
-                (head.kind == LetterKind::CriticalNotice).then(|| Ringing::begin(&ringing, &connection));
-            let sent = send_body(&connection, &head, &header, &body, ringing.subscribe());
-            let arrived = match tokio::time::timeout(BODY_DEADLINE, sent).await {
-                Ok(Ok(arrived)) => arrived,
-                Ok(Err(reason)) => {
-                    tracing::warn!(%clinic, letter = %id, reason, "the letter's body was not sent");
-                    false
-                }
-                Err(_) => false,
-            };
-            Message::LetterSent { id, sent: Ok(arrived) }
+            let sent = dispatch::send(&shared, &clinic, &connection, &ringing, &head, &header).await;
+            Message::LetterSent(id, sent)
         });
     }
 
@@ -542,46 +507,4 @@ impl Desk<'_> {
         self.connection.close(close_code(refusal.as_ref()).into(), reason.as_bytes());
         reason
     }
-}
-
-/// While it lives, other letters pause and the window has room for a critical notice.
-struct Ringing<'a>(&'a watch::Sender<usize>, &'a quinn::Connection);
-
-impl<'a> Ringing<'a> {
-    fn begin(count: &'a watch::Sender<usize>, connection: &'a quinn::Connection) -> Self {
-        count.send_modify(|n| *n += 1);
-        connection.set_send_window(SEND_WINDOW + CRITICAL_RESERVE);
-        Self(count, connection)
-    }
-}
-
-impl Drop for Ringing<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|n| *n -= 1);
-        if *self.0.borrow() == 0 {
-            self.1.set_send_window(SEND_WINDOW);
-        }
-    }
-}
-
-async fn send_body(
-    connection: &quinn::Connection,
-    head: &LetterHead,
-    header: &[u8],
-    body: &[u8],
-    mut ringing: watch::Receiver<usize>,
-) -> Result<bool, String> {
-    let mut stream = connection.open_uni().await.map_err(|e| e.to_string())?;
-    let critical = head.kind == LetterKind::CriticalNotice;
-    // Fails only when the stream is closed already, which the write reports.
-    let _ = stream.set_priority(if critical { CRITICAL_PRIORITY } else { LETTER_PRIORITY });
-    stream.write_all(header).await.map_err(|e| e.to_string())?;
-    for piece in body.chunks(DATA_CHUNK_BYTES) {
-        if !critical {
-            ringing.wait_for(|notices| *notices == 0).await.map_err(|e| e.to_string())?;
-        }
-        stream.write_all(piece).await.map_err(|e| e.to_string())?;
-    }
-    stream.finish().map_err(|e| e.to_string())?;
-    Ok(matches!(stream.stopped().await, Ok(None)))
 }

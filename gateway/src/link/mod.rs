@@ -6,6 +6,7 @@
 mod arrival;
 mod clerk;
 mod connection;
+mod dispatch;
 mod listener;
 pub mod ports;
 mod presence;
