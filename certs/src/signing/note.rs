@@ -259,8 +259,7 @@ mod tests {
         assert_eq!(verify(&note), Ok(note_body()));
         let late = NoteBody { at: NOW.plus_ms(100 * 366 * DAY_MS), ..note_body() };
         assert!(matches!(verify(&carry(&late, &older)), Err(NoteError::Expired { .. })));
-        let mut swapped = note.clone();
-        swapped.certificate = scene.county.authority.ca_certificate().to_vec();
+        let swapped = Note { certificate: scene.county.authority.ca_certificate().to_vec(), ..note };
         assert!(verify(&swapped).is_err());
     }
 

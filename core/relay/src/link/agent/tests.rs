@@ -373,7 +373,7 @@ fn a_refusal_names_the_generation_that_was_offered() {
     let m = manifest("1.1", 3, Class::Routine, &[10]);
     link.offer_study(m.clone());
     frames(&mut link, at(1));
-    let scope = Scope::Study { study: m.study.clone(), generation: Some(3) };
+    let scope = Scope::Study { study: m.study, generation: Some(3) };
     let refusal = Refusal::new(Code::RefusedManifest, "objects", "contradicts itself");
     tell(&mut link, &Frame::Refused { scope, refusal }, at(2));
     assert!(events(&mut link).iter().any(|e| matches!(e, AgentEvent::Refused { generation: 3, .. })));

@@ -364,11 +364,11 @@ fn a_damaged_object_is_asked_for_and_not_again_at_once() {
     let damaged = [(study.clone(), object)];
     link.want_again(&damaged, at(0));
     let want = Frame::Want { study, objects: vec![object] };
-    assert_eq!(frames(&mut link), [want.clone()]);
+    assert_eq!(frames(&mut link), std::slice::from_ref(&want));
     link.want_again(&damaged, at(30_000));
     assert_eq!(frames(&mut link), []);
     link.want_again(&damaged, at(limits::WANT_INTERVAL_MS));
-    assert_eq!(frames(&mut link), [want.clone()]);
+    assert_eq!(frames(&mut link), std::slice::from_ref(&want));
     link.want_again(&[], at(limits::WANT_INTERVAL_MS + 1));
     link.want_again(&damaged, at(limits::WANT_INTERVAL_MS + 2));
     assert_eq!(frames(&mut link), [want], "it was whole in between");
