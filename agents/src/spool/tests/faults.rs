@@ -135,7 +135,7 @@ async fn an_object_that_was_refused_and_then_receipted_counts_as_receipted() {
     let spool = bench.open().await;
     let one = put(&spool, &film("1.2.3", 1), &origin(false)).await.unwrap();
     let refusal = Refusal::new(Code::RefusedUid, "(0020,000D)", "unlawful");
-    spool.refused(&one.study, Some(&one.hash), &refusal).await.unwrap();
+    spool.refused(&one.study, Some(&one.hash), 1, &refusal).await.unwrap();
     assert_eq!(spool.study(&one.study).await.unwrap().state, "refused");
     spool.receipted(&one.study, 1, &[one.hash], NOW).await.unwrap();
     let view = spool.study(&one.study).await.unwrap();
@@ -153,7 +153,7 @@ async fn refused_objects_go_only_by_policy_and_what_waits_never_goes() {
     let refused = put(&spool, &film("1.2.3", 1), &origin(false)).await.unwrap();
     let waiting = put(&spool, &film("1.2.3", 2), &origin(false)).await.unwrap();
     let refusal = Refusal::new(Code::RefusedUid, "(0020,000D)", "unlawful");
-    spool.refused(&refused.study, Some(&refused.hash), &refusal).await.unwrap();
+    spool.refused(&refused.study, Some(&refused.hash), 1, &refusal).await.unwrap();
     bench.clock.advance_ms(100 * DAY_MS);
     assert_eq!(spool.evict_refused(0).await.unwrap(), 0);
     assert_eq!(spool.evict_refused(101).await.unwrap(), 0);

@@ -34,7 +34,7 @@ async fn an_urgent_object_without_receipt_is_listed_beside_a_report_and_a_refuse
     let two = put(&spool, &film("1.2.3", 2), &urgent()).await.unwrap();
     spool.receipted(&one.study, 2, &[one.hash], NOW).await.unwrap();
     let refusal = Refusal::new(Code::RefusedUid, "", "unlawful");
-    spool.refused(&one.study, Some(&two.hash), &refusal).await.unwrap();
+    spool.refused(&one.study, Some(&two.hash), 1, &refusal).await.unwrap();
     let open = spool.urgent_open().await.unwrap();
     assert_eq!((open.len(), open[0].waiting, open[0].refused), (1, 0, 1));
     bench.clock.advance_ms(2 * DAY_MS);
