@@ -66,7 +66,6 @@ CREATE TABLE object (
 CREATE INDEX object_study ON object(study);
 -- With the lengths, so that what waits is summed up without its rows.
 CREATE INDEX object_open ON object(study, length, coded_kept, coded_length) WHERE receipted_at IS NULL AND refused_code IS NULL;
-CREATE INDEX study_unsafe ON study(class, first_object_at) WHERE safe_at IS NULL;
 
 -- Which store of the county answered last. Another name than before is another store (restored from a backup, replaced,
 -- a standby's own): it must confirm anew what is held here.
