@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod courier;
+pub mod ecg;
 pub mod health;
 pub mod home;
 pub mod inbox;

@@ -89,37 +89,35 @@ pub fn sniff(path: &Path, name: Option<&str>) -> Result<Sniff, SniffError> {
         let reason = format!("{length} bytes, at most {} are taken", relay_core::limits::MAX_OBJECT_BYTES);
         return Err(Refusal::new(Code::RefusedTooLarge, "", reason).into());
     }
-    match formats::sniff(&head) {
-        Sniffed::Dicom | Sniffed::DicomNoPreamble => {}
-        other => {
-            return match ecg(&head, name, other) {
-                Some(found) => Ok(found),
-                // The walker's words say best why a file that claims to be nothing is refused.
-                None => match dicom::admit(File::open(path).map_err(io)?) {
-                    Err(AdmitError::Io(source)) => Err(io(source)),
-                    Err(AdmitError::Refused(refusal)) if refusal.code != Code::RefusedFormat => {
-                        Err(refusal.into())
-                    }
-                    Ok(facts) => Ok(dicom_sniff(facts)),
-                    Err(AdmitError::Refused(_)) => Err(unknown_format(length).into()),
-                },
-            };
-        }
+    let admitted = |path: &Path| dicom::admit(File::open(path).map_err(AdmitError::Io)?);
+    if matches!(formats::sniff(&head), Sniffed::Dicom | Sniffed::DicomNoPreamble) {
+        return match admitted(path) {
+            Ok(facts) => Ok(dicom_sniff(facts)),
+            Err(AdmitError::Refused(refusal)) => Err(refusal.into()),
+            Err(AdmitError::Io(source)) => Err(io(source)),
+        };
     }
-    match dicom::admit(File::open(path).map_err(io)?) {
-        Ok(facts) => Ok(dicom_sniff(facts)),
-        Err(AdmitError::Refused(refusal)) => Err(refusal.into()),
-        Err(AdmitError::Io(source)) => Err(io(source)),
+    // The county asks the same function, without a name: what it would not take is not taken here.
+    match relay_ecg::admit(&head, name) {
+        Ok(format) => Ok(ecg_sniff(format)),
+        // The walker's words say best why a file that claims to be nothing is refused.
+        Err(unknown) => match admitted(path) {
+            Err(AdmitError::Io(source)) => Err(io(source)),
+            Err(AdmitError::Refused(refusal)) if refusal.code != Code::RefusedFormat => Err(refusal.into()),
+            _ => Err(unknown_format(length, &unknown).into()),
+        },
     }
 }
 
-fn unknown_format(length: u64) -> Refusal {
+fn unknown_format(length: u64, unknown: &relay_ecg::ReadError) -> Refusal {
     let reason = if length == 0 {
         "the file is empty".to_owned()
+    } else if unknown.format.is_some() {
+        unknown.reason.clone()
     } else {
         format!("neither DICOM nor a known ECG format in {length} bytes")
     };
-    Refusal::new(Code::RefusedFormat, "", reason)
+    Refusal::new(Code::RefusedFormat, unknown.field.clone(), reason)
 }
 
 fn dicom_sniff(facts: DicomFacts) -> Sniff {
@@ -151,13 +149,9 @@ fn dicom_sniff(facts: DicomFacts) -> Sniff {
     }
 }
 
-fn ecg(head: &[u8], name: Option<&str>, sniffed: Sniffed) -> Option<Sniff> {
-    let known = relay_ecg::sniff(head, name);
-    if known.is_none() && (sniffed != Sniffed::MaybeEcg || !has_ecg_signature(head)) {
-        return None;
-    }
-    let page = known.is_some_and(relay_ecg::Format::is_view_only);
-    Some(Sniff {
+fn ecg_sniff(format: relay_ecg::Format) -> Sniff {
+    let page = format.is_view_only();
+    Sniff {
         object: if page { ObjectKind::Document } else { ObjectKind::Ecg },
         kind: Kind::Ecg,
         study: None,
@@ -168,21 +162,7 @@ fn ecg(head: &[u8], name: Option<&str>, sniffed: Sniffed) -> Option<Sniff> {
         exam_doubtful: true,
         compressible: !page,
         person: Person::default(),
-    })
-}
-
-/// Signatures of the ECG files that carts write, for formats that the reader library does not name.
-fn has_ecg_signature(head: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(&head[..head.len().min(2048)]);
-    let xml =
-        ["AnnotatedECG", "RestingECG", "restingecgdata", "ECGData", "CardiologyXML", "MORTARA", "ECG_SCAN"];
-    // SCP-ECG (EN 1064): section 0 begins at byte 6 with its CRC, id 0, length and "SCPECG" at byte 16.
-    let scp = head.get(16..22) == Some(b"SCPECG");
-    // EDF: version "0" and seven spaces. MFER: preamble or byte order block.
-    let edf = head.starts_with(b"0       ");
-    let mfer =
-        head.starts_with(b"@ MFR") || head.starts_with(b"@ MFER") || head.starts_with(&[0x40, 0x20, b'M']);
-    scp || edf || mfer || xml.iter().any(|word| text.contains(word))
+    }
 }
 
 #[cfg(test)]
@@ -222,5 +202,55 @@ mod tests {
         let path = testing::write(dir.path(), "e.xml", testing::AECG);
         let found = sniff(&path, Some("e.xml")).unwrap();
         assert_eq!((found.kind, found.study), (Kind::Ecg, None));
+    }
+
+    #[test]
+    fn a_part_of_a_wfdb_record_is_refused_here_with_the_way_out() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, bytes) in
+            [("r.hea", &b"r 1 500 2\nr.dat 16 200 16 0 0 0 0 I\n"[..]), ("r.dat", b"\x01\x02\x03\x04")]
+        {
+            let path = testing::write(dir.path(), name, bytes);
+            let Err(SniffError::Refused(refusal)) = sniff(&path, Some(name)) else {
+                panic!("{name} was taken")
+            };
+            assert_eq!(refusal.code, Code::RefusedFormat, "{name}");
+            assert!(refusal.reason.contains("relay-agent ecg"), "{name}: {}", refusal.reason);
+        }
+    }
+
+    /// The county's rule for what is no DICOM is `relay_ecg::admit` without a name: both ends must say the same of every file.
+    #[test]
+    fn every_ecg_file_of_the_corpus_ends_as_it_would_at_the_county() {
+        let Some(root) = std::env::var_os("RELAY_CORPUS") else {
+            println!("skipped: RELAY_CORPUS is not set");
+            return;
+        };
+        let mut dirs = vec![Path::new(&root).join("ecg")];
+        let (mut taken, mut refused) = (0, 0);
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    dirs.push(path);
+                    continue;
+                }
+                let bytes = std::fs::read(&path).unwrap();
+                let head = &bytes[..bytes.len().min(formats::SNIFF_BYTES)];
+                let county = match formats::sniff(head) {
+                    Sniffed::Dicom | Sniffed::DicomNoPreamble => {
+                        dicom::admit(std::io::Cursor::new(&bytes)).is_ok()
+                    }
+                    _ => relay_ecg::admit(head, None).is_ok(),
+                };
+                let here = sniff(&path, path.file_name().and_then(|n| n.to_str()));
+                if let Err(SniffError::Refused(refusal)) = &here {
+                    println!("refused {}: {refusal}", path.display());
+                }
+                assert_eq!(here.is_ok(), county, "{}", path.display());
+                *(if county { &mut taken } else { &mut refused }) += 1;
+            }
+        }
+        println!("{taken} taken, {refused} refused, alike at both ends");
     }
 }

@@ -1,5 +1,6 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
+mod ecg;
 mod enrol;
 mod files;
 mod people;
@@ -117,6 +118,8 @@ enum Command {
     Rejects(show::Show),
     /// Looks at disk, certificate, clock, line, ports and folders.
     Doctor(show::Show),
+    /// Looks at an ECG file before it is sent: facts, measurements, checks; draws it, hands it on as DICOM, SCP-ECG, JSON.
+    Ecg(ecg::Ecg),
     /// One report.
     #[command(subcommand)]
     Report(people::Report),
@@ -163,6 +166,7 @@ impl Cli {
             Command::Reports(show) => show.reports(clock).await,
             Command::Rejects(show) => show.rejects(clock).await,
             Command::Doctor(show) => show.doctor(clock).await,
+            Command::Ecg(ecg) => ecg.carry_out(),
             Command::Report(report) => report.carry_out().await,
             Command::Staff(staff) => staff.carry_out(clock).await,
             Command::Critical(critical) => critical.carry_out().await,

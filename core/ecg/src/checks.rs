@@ -103,7 +103,8 @@ fn signal(ecg: &Ecg, out: &mut Vec<Finding>) {
     let (mut off, mut flat, mut cut) = (Vec::new(), Vec::new(), Vec::new());
     for (n, lead) in ecg.rhythm.iter().enumerate().filter(|(_, l)| l.is_ecg && !l.is_empty()) {
         let range = ecg.ecg_range(n);
-        let values: Vec<f64> = range.clone().filter_map(|i| lead.uv(i)).collect();
+        let mut values = lead.uv_range(range.clone());
+        values.retain(|v| v.is_finite());
         if values.len() * 2 < range.len() {
             off.push(lead.name().to_owned());
             continue;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{ErrorKind, ReadError};
+
 /// Bytes of a file that [`sniff`] needs at most.
 pub const SNIFF_BYTES: usize = 4096;
 
@@ -106,7 +108,42 @@ pub fn sniff(head: &[u8], name: Option<&str>) -> Option<Format> {
     if crate::read::contec::looks_like(head, extension) {
         return Some(Format::Contec);
     }
-    crate::read::wfdb::looks_like(head, extension).then_some(Format::Wfdb)
+    if crate::read::wfdb::looks_like(head, extension) {
+        return Some(Format::Wfdb);
+    }
+    // some carts write the PDF mark after a byte order mark or a banner; readers look for it in the first KiB
+    crate::read::page::pdf_mark(head).map(|_| Format::Pdf)
+}
+
+/// What a WFDB record must become before it can travel.
+const ONE_FILE: &str = "a WFDB record is several files and travels as one: make one of it \
+    (relay-agent ecg RECORD.hea --dicom RECORD.dcm) and send that";
+
+/// May this file, by its first bytes, be taken as an ECG of its own? The one rule of every place that takes files; DICOM is
+/// judged before it. The answer depends on the bytes alone, so that it is the same where the file's name is no longer
+/// known; `name` only chooses the words of a refusal.
+///
+/// # Errors
+/// [`ReadError`]: no ECG format, a part of a WFDB record (which cannot be read without its other files), an ISHNE file of
+/// beats without samples.
+pub fn admit(head: &[u8], name: Option<&str>) -> Result<Format, ReadError> {
+    let extension = name.and_then(|n| n.rsplit_once('.')).map(|(_, e)| e.to_ascii_lowercase());
+    let refuse = |field: &str, kind, format, reason: &str| {
+        Err(ReadError { format, field: field.into(), offset: 0, kind, reason: reason.into() })
+    };
+    match sniff(head, None) {
+        Some(Format::Wfdb) => refuse("record", ErrorKind::MissingCompanion, Some(Format::Wfdb), ONE_FILE),
+        Some(Format::Ishne) if head.starts_with(b"ANN  1.0") => {
+            let reason = "an ISHNE annotation file: it holds beats, not samples";
+            refuse("magic", ErrorKind::NotEcg, Some(Format::Ishne), reason)
+        }
+        Some(format) => Ok(format),
+        None if matches!(extension.as_deref(), Some("hea" | "dat" | "atr" | "xyz" | "mat")) => {
+            refuse("record", ErrorKind::MissingCompanion, Some(Format::Wfdb), ONE_FILE)
+        }
+        None if head.is_empty() => refuse("file", ErrorKind::NotEcg, None, "zero bytes"),
+        None => refuse("file", ErrorKind::NotEcg, None, "no ECG format that is read here"),
+    }
 }
 
 fn magic(head: &[u8]) -> Option<Format> {
@@ -121,4 +158,40 @@ fn magic(head: &[u8]) -> Option<Format> {
         return Some(Format::Image);
     }
     crate::read::edf::looks_like(head).then_some(Format::Edf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admission_never_depends_on_the_name() {
+        let contec = b"0000051\0\0\x002024-03-05 09:30:15\0\0\0";
+        let wfdb = b"r 1 500 10\nr.dat 16 200 16 0 0 0 0 I\n";
+        for bytes in
+            [&contec[..], wfdb, b"ISHNE1.0", b"ANN  1.0", b"junk", b"", b"%PDF-1.4", b"\xEF\xBB\xBF%PDF-1.4"]
+        {
+            let plain = admit(bytes, None);
+            for name in ["a.dat", "a.hea", "a.ecg", "a", "a.xml"] {
+                assert_eq!(
+                    admit(bytes, Some(name)).ok(),
+                    plain.as_ref().ok().copied(),
+                    "{bytes:?} as {name}"
+                );
+            }
+        }
+        assert_eq!(admit(contec, Some("x.dat")), Ok(Format::Contec));
+        assert_eq!(admit(b"\xEF\xBB\xBF%PDF-1.4", None), Ok(Format::Pdf));
+    }
+
+    #[test]
+    fn a_part_of_a_wfdb_record_is_refused_with_the_way_out() {
+        for (bytes, name) in
+            [(&b"r 1 500 10\nr.dat 16 200 16 0 0 0 0 I\n"[..], "r.hea"), (b"\x01\x02\x03", "r.dat")]
+        {
+            let error = admit(bytes, Some(name)).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::MissingCompanion);
+            assert!(error.reason.contains("relay-agent ecg"), "{error}");
+        }
+    }
 }

@@ -341,6 +341,18 @@ impl Lead {
         (Some(raw) != self.missing).then(|| f64::from(raw) * self.scale + self.offset)
     }
 
+    /// Samples of `range` (cut to what is there) in microvolt, NaN where missing: for arithmetic over whole leads.
+    pub fn uv_range(&self, range: std::ops::Range<usize>) -> Vec<f64> {
+        let range = range.start.min(self.len())..range.end.min(self.len());
+        let value = |raw: i32| {
+            if Some(raw) == self.missing { f64::NAN } else { f64::from(raw) * self.scale + self.offset }
+        };
+        match &self.samples {
+            Samples::I16(v) => v[range].iter().map(|s| value(i32::from(*s))).collect(),
+            Samples::I32(v) => v[range].iter().map(|s| value(*s)).collect(),
+        }
+    }
+
     /// All samples in microvolt, `None` where missing.
     pub fn uv_iter(&self) -> impl ExactSizeIterator<Item = Option<f64>> + '_ {
         self.samples

@@ -9,6 +9,7 @@ pub mod error;
 pub mod filter;
 pub mod format;
 pub mod hints;
+pub mod holter;
 pub mod json;
 pub mod lead;
 pub mod limits;
@@ -21,7 +22,7 @@ mod view;
 pub mod write;
 
 pub use error::{ErrorKind, ReadError};
-pub use format::{Format, SNIFF_BYTES, sniff};
+pub use format::{Format, SNIFF_BYTES, admit, sniff};
 pub use lead::{Filters, Lead, LeadId, Samples, Unit};
 pub use model::Ecg;
 pub use read::{Companion, Hints, read};

@@ -52,8 +52,31 @@ const MADE_UP: [&str; 3] = [
     "scp/scp_firstdiff_raw_8lead.scp",
 ];
 
-/// This cart averages 60/RR over beats (84); the mean RR of the same irregular beats is 82/min.
+/// This cart states the mean of the rates from beat to beat, not the rate of the mean RR: it also states their lowest (70), highest
+/// (104) and standard deviation (14), which the same beats show here. They run from 70 to 105/min within the ten seconds.
 const AVERAGES_BEAT_RATES: [&str; 1] = ["philips/philips_1_04_utf16.xml"];
+
+/// Mean, lowest, highest and deviation of the rates from beat to beat.
+fn beat_rates(m: &Measured) -> [f64; 4] {
+    let rates: Vec<f64> = m.beats_s.windows(2).map(|w| 60.0 / (w[1] - w[0])).collect();
+    let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+    let variance = rates.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (rates.len() - 1) as f64;
+    let (low, high) = rates.iter().fold((f64::MAX, f64::MIN), |(l, h), r| (l.min(*r), h.max(*r)));
+    [mean, low, high, variance.sqrt()]
+}
+
+#[test]
+fn the_one_rate_that_differs_is_the_mean_of_the_rates_from_beat_to_beat() {
+    let Some(root) = corpus() else { return };
+    for name in AVERAGES_BEAT_RATES {
+        let ecg = load(&root.join(name)).expect(name);
+        let found = beat_rates(&measure(&ecg));
+        assert_eq!(ecg.device.value("rate_bpm"), Some(84.0));
+        for (ours, stated) in found.into_iter().zip([84.0, 70.0, 104.0, 14.0]) {
+            assert!((ours - stated).abs() <= 1.0, "{found:?}");
+        }
+    }
+}
 
 #[test]
 fn measurements_agree_with_what_the_carts_stored() {

@@ -81,23 +81,19 @@ pub(super) fn admit_from<R: Read + Seek>(mut file: R, study: &StudyUid) -> Resul
             Err(dicom::AdmitError::Refused(refusal)) => Err(NotAdmitted::Refused(refusal)),
             Err(dicom::AdmitError::Io(error)) => Err(NotAdmitted::Io(error)),
         },
-        Sniffed::Pdf => Ok(other(ObjectKind::Document)),
-        _ if is_picture(&head) => Ok(other(ObjectKind::Document)),
-        Sniffed::MaybeEcg if is_ecg(&head) => Ok(other(ObjectKind::Ecg)),
-        _ => Err(NotAdmitted::Refused(Refusal::new(
-            Code::RefusedFormat,
-            "file",
-            "neither DICOM nor a known ECG format nor a document",
-        ))),
+        // The clinic asks the same function before it takes a file.
+        _ => match relay_ecg::admit(&head, None) {
+            Ok(format) if format.is_view_only() => Ok(other(ObjectKind::Document)),
+            Ok(_) => Ok(other(ObjectKind::Ecg)),
+            Err(error) => {
+                let reason = match error.format {
+                    Some(_) => error.reason,
+                    None => "neither DICOM nor a known ECG format nor a document".to_owned(),
+                };
+                Err(NotAdmitted::Refused(Refusal::new(Code::RefusedFormat, error.field, reason)))
+            }
+        },
     }
-}
-
-fn is_ecg(head: &[u8]) -> bool {
-    relay_ecg::sniff(head, None).is_some()
-}
-
-fn is_picture(head: &[u8]) -> bool {
-    head.starts_with(b"\xFF\xD8\xFF") || head.starts_with(b"\x89PNG\r\n\x1a\n")
 }
 
 fn other(kind: ObjectKind) -> ObjectFacts {

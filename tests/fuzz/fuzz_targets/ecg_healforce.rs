@@ -1,11 +1,15 @@
+//! ECG reader `healforce`: any bytes end in a record that keeps its promises, or in a named refusal.
+//!
+//! At start the harness proves itself: a seed must be accepted and its cut must be refused.
 #![no_main]
-//! ECG reader `healforce`: any bytes end in a record or a named refusal.
 
 use libfuzzer_sys::fuzz_target;
-use relay_ecg::{Format, Hints, read};
+use relay_ecg::Format;
+use std::sync::Once;
+
+static PROVED: Once = Once::new();
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(ecg) = read(data, &Hints { format: Some(Format::Healforce), ..Hints::default() }) {
-        let _ = ecg.all_leads();
-    }
+    PROVED.call_once(|| relay_fuzz::prove(Format::Healforce));
+    relay_fuzz::one(Format::Healforce, data);
 });

@@ -1,12 +1,17 @@
 //! Drives the fuzz targets of `tests/fuzz` on stable Rust: the same `fuzz_target!`, seeds from files, mutations that break
-//! binary formats (flipped bits, extreme numbers, cuts, repeats, splices), a fixed time. No coverage feedback: for that,
-//! `cargo fuzz run TARGET` builds the same targets with the real library.
+//! binary formats (flipped bits, extreme numbers, cuts, repeats, splices), a fixed time. `cargo fuzz run TARGET` builds the same
+//! targets with the real library.
 //!
 //! `TARGET SECONDS SEED-FILE-OR-DIR…`: exit 0 when nothing panicked; else the input is kept and named.
+//!
+//! Built with `-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3
+//! -Cllvm-args=-sanitizer-coverage-inline-8bit-counters`, the loop keeps each input that reaches code no input before it
+//! reached, and mutates it further (coverage feedback); without these flags it only mutates the seeds.
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Longest input: parsers see their limits, and the loop stays fast.
@@ -19,6 +24,75 @@ const MAX_LAYERS: u64 = 8;
 const EXTREMES: [u64; 8] = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF];
 /// An input that takes longer is a fault.
 const SLOWEST: Duration = Duration::from_secs(10);
+/// Longest input kept for reaching new code: short ones run often.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+/// Most inputs kept for reaching new code.
+const MAX_KEPT: usize = 20_000;
+
+/// Start and end of each module's counters, as the instrumented modules announce them before `main`.
+static COUNTERS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+
+/// Called by each instrumented module before `main`.
+#[unsafe(no_mangle)]
+pub extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, end: *mut u8) {
+    if let Ok(mut all) = COUNTERS.lock() {
+        let range = (start as usize, end as usize);
+        if !all.contains(&range) {
+            all.push(range);
+        }
+    }
+}
+
+/// What the counters have shown so far: one byte a counter, a bit for each order of magnitude seen.
+struct Coverage {
+    ranges: Vec<(usize, usize)>,
+    seen: Vec<u8>,
+}
+
+impl Coverage {
+    fn new() -> Self {
+        let ranges = COUNTERS.lock().map(|all| all.clone()).unwrap_or_default();
+        let places = ranges.iter().map(|(start, end)| end - start).sum();
+        Self { ranges, seen: vec![0; places] }
+    }
+
+    fn clear(&self) {
+        for (start, end) in &self.ranges {
+            // SAFETY: the range is a module's own counter array, alive for the whole run; nothing else runs now.
+            unsafe { std::ptr::write_bytes(*start as *mut u8, 0, end - start) };
+        }
+    }
+
+    /// Takes the counters in; whether they show something new.
+    fn take(&mut self) -> bool {
+        let (mut at, mut fresh) = (0, false);
+        for (start, end) in &self.ranges {
+            // SAFETY: as above.
+            let counters = unsafe { std::slice::from_raw_parts(*start as *const u8, end - start) };
+            for (counter, seen) in counters.iter().zip(&mut self.seen[at..]) {
+                let bit = match counter {
+                    0 => continue,
+                    1 => 1,
+                    2 => 2,
+                    3 => 4,
+                    4..8 => 8,
+                    8..16 => 16,
+                    16..32 => 32,
+                    32..128 => 64,
+                    _ => 128,
+                };
+                fresh |= *seen & bit == 0;
+                *seen |= bit;
+            }
+            at += end - start;
+        }
+        fresh
+    }
+
+    fn reached(&self) -> usize {
+        self.seen.iter().filter(|s| **s != 0).count()
+    }
+}
 
 /// SplitMix64: no more is needed to choose places.
 struct Chance(u64);
@@ -59,7 +133,11 @@ fn mutate(input: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut Chance) {
         2 | 3 => {
             let number = EXTREMES[chance.below(EXTREMES.len())];
             let width = [1, 2, 4][chance.below(3)];
-            let bytes = if chance.next() % 2 == 0 { number.to_le_bytes()[..width].to_vec() } else { number.to_be_bytes()[8 - width..].to_vec() };
+            let bytes = if chance.next() % 2 == 0 {
+                number.to_le_bytes()[..width].to_vec()
+            } else {
+                number.to_be_bytes()[8 - width..].to_vec()
+            };
             let end = (at + width).min(input.len());
             input[at..end].copy_from_slice(&bytes[..end - at]);
         }
@@ -87,31 +165,54 @@ pub fn drive(target: impl Fn(&[u8])) -> i32 {
     let mut seeds = vec![Vec::new()];
     args.for_each(|path| collect(Path::new(&path), &mut seeds));
     let (begin, mut chance, mut runs) = (Instant::now(), Chance(seconds), 0_u64);
+    let (given, mut coverage) = (seeds.len(), Coverage::new());
     let mut one = |input: &[u8]| {
         let started = Instant::now();
+        coverage.clear();
         let broke = catch_unwind(AssertUnwindSafe(|| target(input))).is_err();
+        let fresh = coverage.take();
         let slow = started.elapsed() > SLOWEST;
         runs += 1;
         if broke || slow {
             let path = std::env::temp_dir().join(format!("fuzz-{}-{runs}", std::process::id()));
             let kept = std::fs::File::create(&path).and_then(|mut file| file.write_all(input));
-            eprintln!("{} on {} bytes, kept as {}: {kept:?}", if broke { "panic" } else { "too slow" }, input.len(), path.display());
+            eprintln!(
+                "{} on {} bytes, kept as {}: {kept:?}",
+                if broke { "panic" } else { "too slow" },
+                input.len(),
+                path.display()
+            );
+            return None;
         }
-        !(broke || slow)
+        Some(fresh)
     };
-    if !seeds.iter().all(|seed| one(seed)) {
+    if !seeds.iter().all(|seed| one(seed).is_some()) {
         return 1;
     }
     while begin.elapsed() < Duration::from_secs(seconds) {
-        let mut input = seeds[chance.below(seeds.len())].clone();
+        // the newest finds are the most worth going on with
+        let recent = seeds.len() > given && chance.next() % 2 == 0;
+        let from = if recent {
+            seeds.len() - 1 - chance.below((seeds.len() - given).min(64))
+        } else {
+            chance.below(seeds.len())
+        };
+        let mut input = seeds[from].clone();
         for _ in 0..=chance.next() % MAX_LAYERS {
             mutate(&mut input, &seeds, &mut chance);
         }
-        if !one(&input) {
-            return 1;
+        match one(&input) {
+            None => return 1,
+            Some(true) if input.len() <= MAX_KEPT_BYTES && seeds.len() < MAX_KEPT => seeds.push(input),
+            Some(_) => {}
         }
     }
-    eprintln!("{} seeds, {runs} inputs, {} s: no fault", seeds.len(), begin.elapsed().as_secs());
+    let (reached, of) = (coverage.reached(), coverage.seen.len());
+    eprintln!(
+        "{given} seeds, {runs} inputs, {} s, {reached} of {of} places reached, {} inputs kept: no fault",
+        begin.elapsed().as_secs(),
+        seeds.len() - given
+    );
     0
 }
 

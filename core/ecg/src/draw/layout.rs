@@ -11,6 +11,8 @@ const HEAD: f64 = 20.0;
 /// Room for the pulse at the start of each row, mm, and its distance from the grid's edge.
 const PULSE_ROOM: f64 = 10.0;
 const PULSE_S: f64 = 0.2;
+/// Samples that enter the level of a lead.
+const BASELINE_SAMPLES: usize = 2_000;
 /// A4 landscape, the smallest paper.
 const A4: [f64; 2] = [297.0, 210.0];
 
@@ -154,7 +156,7 @@ fn pitch(format: Format, rows: usize) -> f64 {
 fn strip(ecg: &Ecg, lead: &Lead, options: &Options, sign: f64) -> Strip {
     let stored = ecg.rhythm.iter().position(|l| l.id == lead.id && l.label == lead.label);
     let range = stored.map_or_else(|| ecg.common_range(lead), |i| ecg.ecg_range(i));
-    let mut uv: Vec<f64> = (range.clone()).map(|i| lead.uv(i).unwrap_or(f64::NAN)).collect();
+    let mut uv = lead.uv_range(range.clone());
     let whole = uv.iter().all(|v| v.is_finite());
     if whole && uv.len() > 8 {
         let f = options.filters;
@@ -170,20 +172,13 @@ fn strip(ecg: &Ecg, lead: &Lead, options: &Options, sign: f64) -> Strip {
     }
     let start_s = lead.start_s + range.start as f64 / lead.rate_hz;
     let (from, to) = (options.start_s, options.start_s + options.seconds);
-    let shown: Vec<f64> = uv
-        .iter()
-        .enumerate()
-        .filter(|(i, v)| v.is_finite() && (from..to).contains(&(start_s + *i as f64 / lead.rate_hz)))
-        .map(|(_, v)| *v)
-        .collect();
-    Strip {
-        name: lead.paper_name().to_owned(),
-        rate: lead.rate_hz,
-        start_s,
-        uv,
-        sign,
-        baseline: median(shown),
-    }
+    let place = |t: f64| (((t - start_s) * lead.rate_hz).ceil().max(0.0) as usize).min(uv.len());
+    let window = &uv[place(from)..place(to).max(place(from))];
+    // the level drawn on the line: a few thousand samples tell the median
+    let step = (window.len() / BASELINE_SAMPLES).max(1);
+    let shown: Vec<f64> = window.iter().step_by(step).copied().filter(|v| v.is_finite()).collect();
+    let baseline = median(shown);
+    Strip { name: lead.paper_name().to_owned(), rate: lead.rate_hz, start_s, uv, sign, baseline }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

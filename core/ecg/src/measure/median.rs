@@ -17,6 +17,8 @@ const BEFORE_S: f64 = 0.40;
 const AFTER_S: f64 = 0.65;
 /// Correlation over QRS that makes two beats one class.
 const SAME_CLASS: f64 = 0.90;
+/// Correlation above which no other class is tried.
+const SURELY_SAME: f64 = 0.98;
 /// Half width of the QRS window compared, s.
 const COMPARE_S: f64 = 0.06;
 /// Largest shift tried when a beat is laid on the template, s.
@@ -95,33 +97,88 @@ fn median_of(uv: &[f64], beats: &[usize], before: usize, after: usize) -> Vec<f6
         .collect()
 }
 
+/// A class's first beat: its QRS window of every lead about its own mean.
+struct Template {
+    windows: Vec<Vec<f64>>,
+    power: f64,
+}
+
+impl Template {
+    fn at(channels: &Channels, at: usize, half: usize) -> Self {
+        let windows: Vec<Vec<f64>> = channels
+            .leads
+            .iter()
+            .map(|lead| {
+                let window = &lead.uv[at - half..at + half];
+                let mean = window.iter().sum::<f64>() / window.len() as f64;
+                window.iter().map(|v| v - mean).collect()
+            })
+            .collect();
+        let power = windows.iter().flatten().map(|v| v * v).sum();
+        Self { windows, power }
+    }
+
+    /// Correlation with the window at `at` over all leads together, each lead about its own mean.
+    fn correlation(&self, channels: &Channels, at: usize, half: usize) -> f64 {
+        let (mut ab, mut bb) = (0.0, 0.0);
+        for (own, lead) in self.windows.iter().zip(&channels.leads) {
+            let (cross, sum, square) = sums(own, &lead.uv[at - half..at + half]);
+            // the template has no mean, so that of the other falls out of the product
+            ab += cross;
+            bb += square - sum * sum / own.len() as f64;
+        }
+        if self.power > 0.0 && bb > 0.0 { ab / (self.power * bb).sqrt() } else { 0.0 }
+    }
+}
+
+/// Sum of products, of `y`, and of its squares; four lanes, so that one addition need not wait for the last.
+fn sums(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
+    let (mut cross, mut sum, mut square) = ([0.0; 4], [0.0; 4], [0.0; 4]);
+    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<4>(), y.as_chunks::<4>());
+    for (p, q) in xs.iter().zip(ys) {
+        for k in 0..4 {
+            cross[k] += p[k] * q[k];
+            sum[k] += q[k];
+            square[k] += q[k] * q[k];
+        }
+    }
+    for (p, q) in x_rest.iter().zip(y_rest) {
+        cross[0] += p * q;
+        sum[0] += q;
+        square[0] += q * q;
+    }
+    (cross.iter().sum(), sum.iter().sum(), square.iter().sum())
+}
+
 /// Classes of beats and their places aligned on the template of their class.
 fn classify(channels: &Channels, beats: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let half = (COMPARE_S * channels.rate) as usize;
     let shift = (SHIFT_S * channels.rate) as usize;
     let n = channels.leads[0].uv.len();
-    let mut templates: Vec<usize> = Vec::new();
+    let mut templates: Vec<Template> = Vec::new();
     let (mut classes, mut aligned) = (Vec::new(), Vec::new());
     for &beat in beats {
         let inside = |at: usize| at >= half && at + half < n;
         let mut best = (f64::MIN, 0, beat);
         for (class, template) in templates.iter().enumerate() {
-            for at in beat.saturating_sub(shift)..=beat + shift {
-                if inside(at) && inside(*template) {
-                    let r = correlation(channels, *template, at, half);
-                    if r > best.0 {
-                        best = (r, class, at);
-                    }
+            for at in (beat.saturating_sub(shift)..=beat + shift).filter(|at| inside(*at)) {
+                let r = template.correlation(channels, at, half);
+                if r > best.0 {
+                    best = (r, class, at);
                 }
+            }
+            // the dominant shapes come first; one that fits this well is not beaten by a later one
+            if best.0 > SURELY_SAME {
+                break;
             }
         }
         /// Classes kept; what fits none of them joins the last.
         const MOST: usize = 12;
-        if best.0 >= SAME_CLASS || !inside(beat) && !templates.is_empty() {
+        if best.0 >= SAME_CLASS || !inside(beat) {
             classes.push(best.1);
             aligned.push(best.2);
         } else if templates.len() < MOST {
-            templates.push(beat);
+            templates.push(Template::at(channels, beat, half));
             classes.push(templates.len() - 1);
             aligned.push(beat);
         } else {
@@ -130,20 +187,4 @@ fn classify(channels: &Channels, beats: &[usize]) -> (Vec<usize>, Vec<usize>) {
         }
     }
     (classes, aligned)
-}
-
-/// Correlation of two windows over all leads together, each lead about its own mean.
-fn correlation(channels: &Channels, a: usize, b: usize, half: usize) -> f64 {
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for lead in &channels.leads {
-        let (x, y) = (&lead.uv[a - half..a + half], &lead.uv[b - half..b + half]);
-        let (mx, my) = (x.iter().sum::<f64>() / x.len() as f64, y.iter().sum::<f64>() / y.len() as f64);
-        for (p, q) in x.iter().zip(y) {
-            let (p, q) = (p - mx, q - my);
-            ab += p * q;
-            aa += p * p;
-            bb += q * q;
-        }
-    }
-    if aa > 0.0 && bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
 }

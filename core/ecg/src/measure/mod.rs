@@ -133,28 +133,31 @@ impl Channels {
 
 /// Missing samples bridged by a straight line; a lead with more missing than present is left out.
 fn bridged(lead: &Lead, range: std::ops::Range<usize>) -> Option<Vec<f64>> {
-    let raw: Vec<Option<f64>> = range.map(|i| lead.uv(i)).collect();
-    let present = raw.iter().flatten().count();
-    if present * 2 <= raw.len() {
+    let mut uv = lead.uv_range(range);
+    let present = uv.iter().filter(|v| v.is_finite()).count();
+    if present * 2 <= uv.len() {
         return None;
     }
-    let mut out = Vec::with_capacity(raw.len());
+    if present == uv.len() {
+        return Some(uv);
+    }
     let mut i = 0;
-    while i < raw.len() {
-        if let Some(v) = raw[i] {
-            out.push(v);
+    while i < uv.len() {
+        if uv[i].is_finite() {
             i += 1;
             continue;
         }
-        let end = raw[i..].iter().position(Option::is_some).map_or(raw.len(), |p| i + p);
-        let before = out.last().copied();
-        let after = raw.get(end).copied().flatten();
+        let end = uv[i..].iter().position(|v| v.is_finite()).map_or(uv.len(), |p| i + p);
+        let before = i.checked_sub(1).map(|b| uv[b]);
+        let after = uv.get(end).copied();
         let (a, b) = (before.or(after).unwrap_or(0.0), after.or(before).unwrap_or(0.0));
         let n = (end - i + 1) as f64;
-        out.extend((1..=end - i).map(|k| a + (b - a) * k as f64 / n));
+        for (k, slot) in uv[i..end].iter_mut().enumerate() {
+            *slot = a + (b - a) * (k + 1) as f64 / n;
+        }
         i = end;
     }
-    Some(out)
+    Some(uv)
 }
 
 /// Measures an ECG.

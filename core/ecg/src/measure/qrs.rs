@@ -24,6 +24,8 @@ pub struct Detection {
 
 /// QRS energy lies between these, Hz (Thakor 1984: maximum signal to noise at 17 Hz; Pan & Tompkins 5-15 Hz).
 const BAND_HZ: [f64; 2] = [5.0, 25.0];
+/// Lowest rate detection works at, Hz: eight times the upper end of the band.
+const WORK_HZ: f64 = 200.0;
 /// Integration window, s (Pan & Tompkins: 150 ms; narrower keeps near beats apart).
 const WINDOW_S: f64 = 0.10;
 /// Refractory period, s (Pan & Tompkins).
@@ -44,23 +46,37 @@ pub fn detect(ecg: &Ecg) -> Detection {
 }
 
 pub(crate) fn detect_channels(channels: &Channels) -> Detection {
-    let rate = channels.rate;
-    let (steep, envelope) = feature(&channels.leads, rate);
+    // the band ends at 25 Hz: more than WORK_HZ adds time and nothing else
+    let step = ((channels.rate / WORK_HZ) as usize).max(1);
+    let rate = channels.rate / step as f64;
+    let (steep, envelope) = feature(&channels.leads, rate, step);
     let mut beats = pick(&envelope, &steep, rate);
     place(&mut beats, &steep, rate);
-    Detection { beats, rate_hz: rate, start_s: channels.start_s }
+    // the middle of each block of `step` samples
+    let length = channels.leads.first().map_or(0, |l| l.uv.len());
+    let beats =
+        beats.into_iter().map(|b| (b * step + (step - 1) / 2).min(length.saturating_sub(1))).collect();
+    Detection { beats, rate_hz: channels.rate, start_s: channels.start_s }
+}
+
+/// Means of blocks of `step` samples.
+fn thinned(uv: &[f64], step: usize) -> Vec<f64> {
+    if step == 1 {
+        return uv.to_vec();
+    }
+    uv.chunks_exact(step).map(|block| block.iter().sum::<f64>() / step as f64).collect()
 }
 
 /// Sum over leads of the band-passed slope, each lead weighted so that a noisy one does not drown the others; and its moving mean.
-fn feature(leads: &[Channel], rate: f64) -> (Vec<f64>, Vec<f64>) {
-    let n = leads.first().map_or(0, |l| l.uv.len());
+fn feature(leads: &[Channel], rate: f64, step: usize) -> (Vec<f64>, Vec<f64>) {
+    let n = leads.first().map_or(0, |l| l.uv.len() / step);
     let mut sum = vec![0.0; n];
     // derived limb leads add nothing, unless they are all there is
     let derived = |l: &&Channel| matches!(l.id, LeadId::III | LeadId::AVR | LeadId::AVL | LeadId::AVF);
     let all_derived = leads.iter().all(|l| derived(&l));
     let pair = [LeadId::I, LeadId::II].iter().all(|id| leads.iter().any(|l| l.id == *id));
     for lead in leads.iter().filter(|l| n > 0 && (all_derived || !pair || !derived(l))) {
-        let mut s = lead.uv.clone();
+        let mut s = thinned(&lead.uv, step);
         filter::high_pass(&mut s, BAND_HZ[0], rate);
         filter::low_pass(&mut s, BAND_HZ[1].min(rate * 0.4), rate);
         let slope: Vec<f64> = (0..n)

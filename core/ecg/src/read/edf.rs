@@ -15,6 +15,9 @@ pub(crate) fn looks_like(head: &[u8]) -> bool {
         && head.get(168..176).is_some_and(|d| d[2] == b'.' && d[5] == b'.')
 }
 
+/// Samples that stand for the gaps of a discontinuous file, all signals together: a day of three leads at 250 Hz is 6.5e7.
+const MAX_GAP_SAMPLES: usize = 70_000_000;
+
 #[derive(Debug)]
 struct Signal {
     label: String,
@@ -156,7 +159,7 @@ fn is_ecg(label: &str, unit: &Unit) -> bool {
 
 fn samples(view: &View<'_>, signals: &[Signal], layout: &Layout, ecg: &mut Ecg) -> Result<(), ReadError> {
     let onsets = onsets(view, signals, layout, ecg);
-    let mut before = 0;
+    let (mut before, mut filled) = (0, 0_usize);
     for signal in signals {
         let start = before;
         before += signal.per_record * 2;
@@ -170,7 +173,15 @@ fn samples(view: &View<'_>, signals: &[Signal], layout: &Layout, ecg: &mut Ecg) 
             if let Some(onset) = onsets.get(record) {
                 // EDF+D: what lies between two records was not recorded
                 let expected = ((onset - onsets[0]) * rate).round().max(0.0) as usize;
-                if expected > values.len() + 1 && expected < MAX_SAMPLES {
+                if expected > values.len() + 1 {
+                    filled = filled.saturating_add(expected - values.len());
+                    if filled > MAX_GAP_SAMPLES {
+                        let reason = format!(
+                            "record {} starts at {onset} s: the gaps before it are too long",
+                            record + 1
+                        );
+                        return Err(view.limit("annotations", layout.head, reason));
+                    }
                     values.resize(expected, i32::MIN);
                 }
             }

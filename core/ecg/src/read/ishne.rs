@@ -92,11 +92,16 @@ pub fn read(bytes: &[u8]) -> Result<Ecg, ReadError> {
     let leads = ecg.rhythm.len();
     let data = bytes.get(data_at..).unwrap_or(&[]);
     let rows = data.len() / (leads * 2);
-    // By the standard the count is per lead; some writers count all leads together.
-    let count = if stated <= rows {
+    // By the standard the count is per lead; some writers count all leads together, and a recorder that lost its power leaves 0.
+    // Only an exact total is taken for one: a file that was cut must not pass as a shorter whole one.
+    let count = if stated == 0 {
+        ecg.warnings.push(format!("the head states no samples: {rows} a lead are there"));
+        rows
+    } else if stated <= rows {
         stated
-    } else if stated.div_ceil(leads) <= rows {
-        stated / leads
+    } else if stated == data.len() / 2 {
+        ecg.warnings.push(format!("the head counts the samples of all {leads} leads together"));
+        rows
     } else {
         let reason = format!("{stated} samples of {leads} leads stated, {rows} rows are there");
         return Err(view.error(ErrorKind::Truncated, "number of samples", 14, reason));

@@ -4,13 +4,19 @@ use crate::error::{ErrorKind, ReadError};
 use crate::format::Format;
 use crate::model::{Document, Ecg};
 
+/// Where `%PDF-` stands; readers accept it anywhere in the first KiB.
+pub(crate) fn pdf_mark(bytes: &[u8]) -> Option<usize> {
+    const REACH: usize = 1024;
+    bytes[..bytes.len().min(REACH)].windows(5).position(|w| w == b"%PDF-")
+}
+
 /// Takes a PDF, JPEG or PNG as a view-only document.
 ///
 /// # Errors
 /// The signature is wrong, or a PDF has no end mark in its last 2 KiB (it was cut).
 pub fn read(bytes: &[u8], format: Format) -> Result<Ecg, ReadError> {
     let fail = |kind, reason: &str| Err(ReadError::new(format, kind, "file", 0, reason));
-    let media_type = if bytes.starts_with(b"%PDF-") {
+    let media_type = if pdf_mark(bytes).is_some() {
         /// Writers append comments and line ends after the end mark.
         const TAIL: usize = 2048;
         let tail = &bytes[bytes.len().saturating_sub(TAIL)..];

@@ -66,6 +66,8 @@ impl<'a> DataSet<'a> {
     pub(crate) fn parse(file: &'a [u8]) -> Result<Self, ReadError> {
         let (syntax, at) = match file.get(128..132) {
             Some(b"DICM") => meta(file, 132)?,
+            _ if file.starts_with(b"DICM") => meta(file, 4)?,
+            _ if file.starts_with(&[0x02, 0x00]) => meta(file, 0)?,
             _ => (bare_syntax(file).to_owned(), 0),
         };
         let coding = match syntax.as_str() {

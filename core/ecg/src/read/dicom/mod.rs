@@ -19,10 +19,12 @@ const ENCAPSULATED_PDF: &str = "1.2.840.10008.5.1.4.1.1.104.1";
 /// `None`: not DICOM. `Some(None)`: DICOM, but no ECG. Judged by what stands in the first 4 KiB.
 #[expect(clippy::option_option, reason = "three answers: not DICOM, DICOM without ECG, an ECG")]
 pub(crate) fn sniff(head: &[u8]) -> Option<Option<Format>> {
-    if head.get(128..132) != Some(b"DICM") {
-        return None;
-    }
     let holds = |needle: &[u8]| head.windows(needle.len()).any(|w| w == needle);
+    if head.get(128..132) != Some(b"DICM") {
+        // without preamble: a file meta group, or a data set that begins in group 0008
+        let bare = head.starts_with(b"DICM") || matches!(head, [0x02 | 0x08, 0x00, _, 0x00, ..]);
+        return (bare && holds(WAVEFORM_CLASSES)).then_some(Some(Format::Dicom));
+    }
     if holds(WAVEFORM_CLASSES) {
         return Some(Some(Format::Dicom));
     }
