@@ -48,10 +48,10 @@ struct Drawing {
     #[arg(long, default_value = "II", value_parser = lead)]
     rhythm: LeadId,
     /// First second drawn.
-    #[arg(long, default_value_t = 0.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 0.0, value_parser = seconds, allow_negative_numbers = true)]
     start: f64,
     /// Seconds of a full row.
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 10.0, value_parser = seconds, allow_negative_numbers = true)]
     seconds: f64,
     /// Zero-phase high-pass of the drawing, Hz.
     #[arg(long, value_parser = among(&[0.05, 0.5]), value_name = "0.05|0.5")]

@@ -206,23 +206,20 @@ fn trace(
         let t = strip.start_s + i as f64 / strip.rate;
         [x + (t - from) * options.speed_mm_s, y - sign * (v - strip.baseline) / 1000.0 * options.gain_mm_mv]
     };
-    let mut runs = Vec::new();
-    let mut run: Vec<usize> = Vec::new();
     let bucket = options.columns_per_mm.map(|c| strip.rate / (options.speed_mm_s * c)).filter(|b| *b > 2.0);
-    for i in first..last.max(first) {
-        if strip.uv[i].is_finite() {
-            run.push(i);
-        } else if !run.is_empty() {
-            runs.push(std::mem::take(&mut run));
+    let (mut runs, mut at) = (Vec::new(), first);
+    while at < last {
+        let run = strip.uv[at..last].iter().take_while(|v| v.is_finite()).count();
+        if run > 0 {
+            runs.push(match bucket {
+                Some(bucket) => {
+                    thin(at..at + run, &strip.uv, bucket).into_iter().map(|i| point(i, strip.uv[i])).collect()
+                }
+                None => (at..at + run).map(|i| point(i, strip.uv[i])).collect(),
+            });
         }
+        at += run.max(1);
     }
-    if !run.is_empty() {
-        runs.push(run);
-    }
-    let runs = runs
-        .into_iter()
-        .map(|run| thin(&run, &strip.uv, bucket).into_iter().map(|i| point(i, strip.uv[i])).collect())
-        .collect();
     Trace {
         lead: strip.name.clone(),
         start_s: from,
@@ -236,21 +233,23 @@ fn trace(
 }
 
 /// Keeps first, lowest, highest and last sample of each bucket, in their order: no peak is lost at any zoom.
-fn thin(run: &[usize], uv: &[f64], bucket: Option<f64>) -> Vec<usize> {
-    let (Some(bucket), Some(first)) = (bucket, run.first()) else { return run.to_vec() };
-    let group = |i: &usize| ((i - first) as f64 / bucket) as usize;
-    run.chunk_by(|a, b| group(a) == group(b))
-        .flat_map(|chunk| {
-            let by = |a: &&usize, b: &&usize| uv[**a].total_cmp(&uv[**b]);
-            let low = chunk.iter().min_by(by).copied();
-            let high = chunk.iter().max_by(by).copied();
-            let mut keep: Vec<usize> =
-                [chunk.first().copied(), low, high, chunk.last().copied()].into_iter().flatten().collect();
-            keep.sort_unstable();
-            keep.dedup();
-            keep
-        })
-        .collect()
+fn thin(run: std::ops::Range<usize>, uv: &[f64], bucket: f64) -> Vec<usize> {
+    let (mut kept, mut begin) = (Vec::new(), run.start);
+    while begin < run.end {
+        let group = ((begin - run.start) as f64 / bucket) as usize;
+        // where the next bucket begins, at least one sample on
+        let next = run.start + ((group + 1) as f64 * bucket).ceil() as usize;
+        let end = next.clamp(begin + 1, run.end);
+        let by = |a: &usize, b: &usize| uv[*a].total_cmp(&uv[*b]);
+        let low = (begin..end).min_by(by).unwrap_or(begin);
+        let high = (begin..end).max_by(by).unwrap_or(begin);
+        let mut four = [begin, low, high, end - 1];
+        four.sort_unstable();
+        kept.extend(four);
+        begin = end;
+    }
+    kept.dedup();
+    kept
 }
 
 /// 1 mV, 200 ms.

@@ -13,6 +13,44 @@ struct Code {
     prefix: u32,
 }
 
+impl Code {
+    /// The prefix with its first bit highest, and the bits that count.
+    fn pattern(&self) -> (u32, u32) {
+        (self.prefix.reverse_bits(), u32::MAX << (32 - self.prefix_bits))
+    }
+
+    /// `window` holds the next bits of the stream, the first one highest.
+    fn matches(&self, window: u32, left: usize) -> bool {
+        let (head, mask) = self.pattern();
+        self.prefix_bits as usize <= left && (window ^ head) & mask == 0
+    }
+}
+
+/// For each value of the next eight bits the first code of a table that they decide; 0 = more bits are needed.
+struct Quick([u16; 256]);
+
+impl Quick {
+    fn of(table: &[Code]) -> Self {
+        let patterns: Vec<(u32, u32)> = table.iter().map(Code::pattern).collect();
+        let decided = |byte: usize| {
+            const EIGHT: u32 = 0xFF00_0000;
+            let window = (byte as u32) << 24;
+            for (n, (head, mask)) in patterns.iter().enumerate() {
+                if (window ^ head) & mask & EIGHT == 0 {
+                    // a longer code that may match comes first: the bits behind decide
+                    return if mask & !EIGHT == 0 { u16::try_from(n + 1).unwrap_or(0) } else { 0 };
+                }
+            }
+            0
+        };
+        Self(std::array::from_fn(decided))
+    }
+
+    fn find(&self, window: u32) -> Option<usize> {
+        usize::from(self.0[usize::from(window.to_be_bytes()[0])]).checked_sub(1)
+    }
+}
+
 /// The tables of a record.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
@@ -106,10 +144,14 @@ impl Tables {
     pub(super) fn decode(&self, data: &[u8], limit: usize) -> Result<Vec<i32>, String> {
         let mut bits = Bits { data, at: 0 };
         let mut table = self.tables.first().ok_or("there is no Huffman table")?;
+        let mut quick = Quick::of(table);
         // a sample takes at least one bit
         let mut out = Vec::with_capacity(limit.min(data.len().saturating_mul(8)));
         while out.len() < limit && bits.left() > 0 {
-            let Some(code) = table.iter().find(|c| bits.matches(c)) else {
+            let (window, left) = (bits.window(), bits.left());
+            let known =
+                quick.find(window).and_then(|i| table.get(i)).filter(|c| c.prefix_bits as usize <= left);
+            let Some(code) = known.or_else(|| table.iter().find(|c| c.matches(window, left))) else {
                 if bits.left() < 8 {
                     break;
                 }
@@ -122,6 +164,7 @@ impl Tables {
                 table = index
                     .and_then(|i| self.tables.get(i))
                     .ok_or_else(|| format!("switch to table {}", code.value))?;
+                quick = Quick::of(table);
                 continue;
             }
             if own == 0 {
@@ -147,14 +190,14 @@ impl Bits<'_> {
         self.data.len() * 8 - self.at
     }
 
-    fn bit(&self, offset: usize) -> u32 {
-        let at = self.at + offset;
-        self.data.get(at / 8).map_or(0, |b| u32::from(b >> (7 - at % 8) & 1))
-    }
-
-    fn matches(&self, code: &Code) -> bool {
-        code.prefix_bits as usize <= self.left()
-            && (0..code.prefix_bits).all(|i| self.bit(i as usize) == code.prefix >> i & 1)
+    /// The next 32 bits, the first one highest; zeros behind the end.
+    fn window(&self) -> u32 {
+        let at = self.at / 8;
+        let mut eight = [0; 8];
+        let rest = self.data.get(at..).unwrap_or(&[]);
+        let n = rest.len().min(8);
+        eight[..n].copy_from_slice(&rest[..n]);
+        (u64::from_be_bytes(eight) << (self.at % 8) >> 32) as u32
     }
 
     /// `count` bits as a two's complement number, first bit highest.
@@ -162,10 +205,10 @@ impl Bits<'_> {
         if (count as usize) > self.left() {
             return None;
         }
-        let raw = (0..count as usize).fold(0_u32, |acc, i| acc << 1 | self.bit(i));
+        let window = self.window();
         self.at += count as usize;
-        let shift = 32 - count;
-        Some((raw << shift) as i32 >> shift)
+        // the sign bit is the first one
+        Some(window as i32 >> (32 - count))
     }
 }
 

@@ -26,13 +26,20 @@ pub(crate) fn looks_like(head: &[u8]) -> bool {
 
 /// CRC-CCITT, polynomial 0x1021, start 0xFFFF (EN 1064 5.2.1).
 pub(crate) fn crc(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0xFFFF_u16, |crc, byte| {
-        let mut x = crc ^ u16::from(*byte) << 8;
-        for _ in 0..8 {
-            x = if x & 0x8000 == 0 { x << 1 } else { x << 1 ^ 0x1021 };
+    const TABLE: [u16; 256] = {
+        let (mut table, mut n) = ([0; 256], 0);
+        while n < 256 {
+            let (mut x, mut bit) = ((n as u16) << 8, 0);
+            while bit < 8 {
+                x = if x & 0x8000 == 0 { x << 1 } else { x << 1 ^ 0x1021 };
+                bit += 1;
+            }
+            table[n] = x;
+            n += 1;
         }
-        x
-    })
+        table
+    };
+    bytes.iter().fold(0xFFFF_u16, |crc, byte| crc << 8 ^ TABLE[usize::from(crc.to_be_bytes()[0] ^ byte)])
 }
 
 /// Where a section's data stand: after its header, to its end.
