@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 fn ecg(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_relay-agent")).arg("ecg").args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_relay-agent")).arg("ecg").args(args).output().expect("the test can work")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -22,17 +22,17 @@ fn text(bytes: &[u8]) -> String {
 fn put(dir: &Path, format: Format, record: &Ecg) -> String {
     let file = make(format, record);
     for (name, bytes) in &file.companions {
-        std::fs::write(dir.join(name), bytes).unwrap();
+        std::fs::write(dir.join(name), bytes).expect("the test can work");
     }
     let path = dir.join(file.name);
-    std::fs::write(&path, &file.bytes).unwrap();
-    path.to_str().unwrap().to_owned()
+    std::fs::write(&path, &file.bytes).expect("the test can work");
+    path.to_str().expect("the test can work").to_owned()
 }
 
 fn json(path: &str) -> Value {
     let out = ecg(&[path, "--json", "-"]);
     assert!(out.status.success() && out.stderr.is_empty(), "{path}: {}", text(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
+    serde_json::from_slice(&out.stdout).expect("the test can work")
 }
 
 /// Exit 1, nothing on standard output, one line `FILE: FIELD@OFFSET: reason` on standard error.
@@ -238,19 +238,27 @@ fn same_lead(file: &str, got: &Value, want: &Value, tolerance: f64) {
     };
     assert_eq!(got["name"], want["name"], "{file}");
     assert_eq!(got["n"], want["n_samples"], "{file} {}", want["name"]);
-    near("rate", got["rate_hz"].as_f64().unwrap(), want["sampling_rate_hz"].as_f64().unwrap());
-    let samples = got["samples"].as_array().unwrap();
+    near(
+        "rate",
+        got["rate_hz"].as_f64().expect("the test can work"),
+        want["sampling_rate_hz"].as_f64().expect("the test can work"),
+    );
+    let samples = got["samples"].as_array().expect("the test can work");
     let missing = samples.iter().filter(|v| v.is_null()).count() as u64;
     assert_eq!(Some(missing), want["n_missing"].as_u64(), "{file} {}", want["name"]);
-    for (n, value) in want["first10"].as_array().unwrap().iter().enumerate() {
+    for (n, value) in want["first10"].as_array().expect("the test can work").iter().enumerate() {
         assert_eq!(samples[n].is_null(), value.is_null(), "{file} {}: sample {n}", want["name"]);
         if let Some(v) = value.as_f64() {
-            near("sample", samples[n].as_f64().unwrap(), v);
+            near("sample", samples[n].as_f64().expect("the test can work"), v);
         }
     }
     for (at, value) in want["spot"].as_object().into_iter().flatten() {
         if let Some(v) = value.as_f64() {
-            near(at, samples[at.parse::<usize>().unwrap()].as_f64().unwrap(), v);
+            near(
+                at,
+                samples[at.parse::<usize>().expect("the test can work")].as_f64().expect("the test can work"),
+                v,
+            );
         }
     }
 }

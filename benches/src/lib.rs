@@ -5,6 +5,7 @@
 
 pub mod county;
 pub mod disk;
+pub mod ecg;
 pub mod ingest;
 pub mod load;
 pub mod memory;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use relay_benches::{ingest, load, memory};
+use relay_benches::{ecg, ingest, load, memory};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measurements, side by side with their peers")]
@@ -17,6 +17,8 @@ enum Bench {
     Ingest(ingest::Arguments),
     /// Peak memory of agent and gateway while a study of 500 MB travels, is read and comes back.
     Memory(memory::Arguments),
+    /// Milliseconds of an ECG from bytes to paper, a day of Holter in constant memory, QRS detectors beside their peers.
+    Ecg(ecg::Arguments),
     /// The load process of the others: link clients of many clinics.
     #[command(hide = true)]
     Load(load::Arguments),
@@ -29,6 +31,7 @@ fn main() -> anyhow::Result<()> {
         match arguments.bench {
             Bench::Ingest(arguments) => ingest::run(&arguments).await,
             Bench::Memory(arguments) => memory::run(&arguments).await,
+            Bench::Ecg(arguments) => ecg::run(&arguments),
             Bench::Load(arguments) => load::run(arguments).await,
         }
     })

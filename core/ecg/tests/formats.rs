@@ -28,7 +28,9 @@ fn apart(a: &Ecg, b: &Ecg, id: LeadId) -> f64 {
     let (x, y) = (find(a), find(b));
     assert!(x.len().abs_diff(y.len()) < 10, "{id}: {} and {} samples", x.len(), y.len());
     let both = x.len().min(y.len());
-    (0..both).map(|i| (x.uv(i).unwrap() - y.uv(i).unwrap()).abs()).fold(0.0, f64::max)
+    (0..both)
+        .map(|i| (x.uv(i).expect("the test can work") - y.uv(i).expect("the test can work")).abs())
+        .fold(0.0, f64::max)
 }
 
 const TWELVE: [LeadId; 12] = relay_ecg::lead::STANDARD_12;

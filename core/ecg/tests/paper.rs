@@ -40,10 +40,10 @@ fn rendered(paper: &Paper) -> Option<Picture> {
         .map_err(|_| println!("skipped: pdftoppm is not installed"))
         .ok()?;
     let bytes = pdf(paper);
-    let mut input = child.stdin.take().unwrap();
+    let mut input = child.stdin.take().expect("the test can work");
     let writer = std::thread::spawn(move || input.write_all(&bytes));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
+    let output = child.wait_with_output().expect("the test can work");
+    writer.join().expect("the test can work").expect("the test can work");
     // P6, width height, 255
     let mut ends = output.stdout.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i);
     let (a, b, c) = (ends.next()?, ends.next()?, ends.next()?);

@@ -4,6 +4,7 @@
 //! mistake does not hide in its own mirror.
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::allow_attributes,
     reason = "each test that includes this file uses a part of it"

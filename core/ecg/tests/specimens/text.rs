@@ -74,8 +74,7 @@ pub fn muse(ecg: &Ecg) -> String {
 pub fn sierra(ecg: &Ecg, version: &str) -> String {
     let first = &ecg.rhythm[0];
     let labels: Vec<&str> = ecg.rhythm.iter().map(Lead::name).collect();
-    let all: Vec<u8> =
-        ecg.rhythm.iter().flat_map(|l| stored(l)).flat_map(|v| (v as i16).to_le_bytes()).collect();
+    let all: Vec<u8> = ecg.rhythm.iter().flat_map(stored).flat_map(|v| (v as i16).to_le_bytes()).collect();
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<restingecgdata xmlns=\"http://www3.medical.philips.com\"><documentinfo>\
          <documenttype>SierraECG</documenttype><documentversion>{version}</documentversion></documentinfo>\

@@ -170,15 +170,21 @@ fn signal(at: usize, line: &str) -> Result<Signal, ReadError> {
     let (value, unit) = scale.split_once('/').unwrap_or((scale, "mV"));
     let (gain, baseline) =
         value.split_once('(').map_or((value, None), |(g, b)| (g, Some(b.trim_end_matches(')'))));
-    let gain = gain.parse::<f64>().ok().filter(|g| g.is_finite()).ok_or_else(|| bad("gain"))?;
+    /// Units a millivolt and offsets beyond this are no measurement; numbers stay numbers.
+    const MOST: f64 = 1e12;
+    let lawful = |v: &f64| v.abs() <= MOST;
+    let gain = gain.parse::<f64>().ok().filter(|g| lawful(g) && (*g == 0.0 || g.abs() >= 1.0 / MOST));
+    let gain = gain.ok_or_else(|| bad("gain"))?;
     // a gain of 0 means "not calibrated, take 200"
     let gain = if gain == 0.0 { 200.0 } else { gain };
     let _resolution = next();
     let zero = next().and_then(|z| z.parse::<f64>().ok()).unwrap_or(0.0);
+    let zero = Some(zero).filter(lawful).ok_or_else(|| bad("value of zero"))?;
     let initial = next().and_then(|i| i.parse().ok()).unwrap_or(0);
     let checksum = next().and_then(|c| c.parse::<i32>().ok()).map(|c| c as i16);
     let _block = next();
-    let baseline = baseline.map_or(Some(zero), |b| b.parse().ok()).ok_or_else(|| bad("baseline"))?;
+    let baseline =
+        baseline.map_or(Some(zero), |b| b.parse().ok().filter(lawful)).ok_or_else(|| bad("baseline"))?;
     Ok(Signal {
         file,
         format,
@@ -364,6 +370,19 @@ mod tests {
             assert_eq!(error.kind, ErrorKind::UnsafeName, "{name}");
         }
         assert_eq!(companions(b"r 1 500 10\nr.dat 16 200 16 0 0 0 0 I\n").unwrap(), ["r.dat"]);
+    }
+
+    #[test]
+    fn numbers_without_end_are_no_gain_baseline_or_zero() {
+        for line in ["16 1e-310", "16 inf", "16 NaN", "16 200(1e400)/mV", "16 200 16 2e366", "16 200 16 -inf"]
+        {
+            let error = companions(format!("r 1 500 10\nr.dat {line}\n").as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.kind, error.field.as_str()),
+                (ErrorKind::Malformed, "signal line"),
+                "{line}: {error}"
+            );
+        }
     }
 
     #[test]
