@@ -119,6 +119,19 @@ fn what_is_handed_on_reads_back_to_the_same_microvolts() {
 }
 
 #[test]
+fn a_record_without_a_time_is_handed_on_with_the_time_still_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path(), Format::Wfdb, &synth::ecg(&Spec::normal(4)));
+    assert_eq!(json(&path)["acquired_at"], Value::Null);
+    for (flag, name) in [("--dicom", "a.dcm"), ("--scp", "a.scp")] {
+        let made = dir.path().join(name);
+        let out = ecg(&[&path, flag, made.to_str().unwrap()]);
+        assert!(out.status.success() && text(&out.stderr).contains("1900-01-01"), "{}", text(&out.stderr));
+        assert_eq!(json(made.to_str().unwrap())["acquired_at"], Value::Null, "{name}");
+    }
+}
+
+#[test]
 fn only_the_document_goes_to_standard_output() {
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path(), Format::Aecg, &synth::ecg(&Spec::normal(4)));
@@ -168,6 +181,8 @@ fn exchanged_arms_are_told_before_sending_and_the_machines_word_is_unconfirmed()
     record.device.statements.push("normal ECG".into());
     let out = text(&ecg(&[&put(dir.path(), Format::Dicom, &record)]).stdout);
     assert!(out.contains("LIMB_REVERSAL") && out.contains("怀疑左右手电极接反"), "{out}");
+    let said = relay_agent::ecg::warnings(&dir.path().join("made.dcm")).join("\n");
+    assert!(said.contains("LIMB_REVERSAL") && said.contains("请重新采集"), "what send says first: {said}");
     let claim = out.lines().find(|l| l.contains("normal ECG")).unwrap();
     assert!(claim.contains("未经确认") && claim.contains("unconfirmed"), "{claim}");
 }

@@ -58,8 +58,20 @@ fn of(ecg: &Ecg) -> Waveform {
         high_pass_hz: ecg.device.filters.high_pass_hz,
         low_pass_hz: ecg.device.filters.low_pass_hz,
         notch_hz: ecg.device.filters.notch_hz,
-        warnings: ecg.warnings.clone(),
+        warnings: warnings(ecg),
     }
+}
+
+/// What reading found, and what the checks find: the reader sees the same as the clinic saw.
+fn warnings(ecg: &Ecg) -> Vec<String> {
+    /// Samples of all leads together up to which a record is checked: an hour of three leads at 250 Hz.
+    const MOST: usize = 2_700_000;
+    let mut all = ecg.warnings.clone();
+    if ecg.rhythm.iter().map(Lead::len).sum::<usize>() <= MOST {
+        let found = relay_ecg::checks::check(ecg, &relay_ecg::measure::measure(ecg));
+        all.extend(found.into_iter().map(|f| format!("{}: {} / {}", f.code, f.zh, f.en)));
+    }
+    all
 }
 
 fn one(lead: &Lead, derived: bool) -> EcgLead {

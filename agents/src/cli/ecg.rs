@@ -378,6 +378,11 @@ impl Ecg {
             Kind::Dicom => ecg::dicom(loaded).map_err(standard)?,
             Kind::Scp => ecg::scp(loaded).map_err(standard)?,
         };
+        if matches!(kind, Kind::Dicom | Kind::Scp) && !ecg::has_time(ecg) {
+            eprint_line(
+                "采集时间未注明：以 1900-01-01 代替，请核对 / the file states no time of acquisition: 1900-01-01 stands for unknown",
+            );
+        }
         put(out, &bytes).map_err(|e| Refused::at("OUT", format!("{}: {e}", out.display())))
     }
 }

@@ -242,6 +242,10 @@ impl Send {
             outcome.refuse(&progress, odd, refusal);
         }
         for file in &found.files {
+            // said first: an ECG can be taken again at once, while the person is there
+            for warning in crate::ecg::warnings(file) {
+                progress.suspend(|| eprint_line(&warning));
+            }
             match way.put(file, self.class).await {
                 Ok(admitted) => {
                     outcome.objects += 1;

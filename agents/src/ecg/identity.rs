@@ -22,17 +22,18 @@ fn acquired(ecg: &Ecg) -> Option<[u16; 6]> {
     Some([next()?, next()?, next()?, next()?, next()?, next()?])
 }
 
-fn need_time(ecg: &Ecg) -> Result<[u16; 6], WriteError> {
-    acquired(ecg).ok_or_else(|| WriteError {
-        field: "acquired".into(),
-        reason: "the file states no readable time of acquisition, and none is made up".into(),
-    })
+/// What stands for a time that is not known, where a format demands one: no living person's ECG, and read back as unknown.
+const UNKNOWN: [u16; 6] = [1900, 1, 1, 0, 0, 0];
+
+/// The file states a time that can be read.
+pub fn has_time(ecg: &Ecg) -> bool {
+    acquired(ecg).is_some()
 }
 
 /// A standard DICOM ECG object.
 ///
 /// # Errors
-/// [`WriteError`] when the record fits no DICOM ECG class, or has no samples or no time.
+/// [`WriteError`] when the record fits no DICOM ECG class, or has no samples.
 pub fn dicom(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
     let ecg = &loaded.ecg;
     samples(ecg)?;
@@ -50,7 +51,7 @@ pub fn dicom(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
         patient_id: text(&ecg.patient.id),
         patient_name: text(&ecg.patient.name),
         birth_date: if birth.len() == 8 { birth } else { String::new() },
-        sex: text(&ecg.patient.sex),
+        sex: sex(ecg.patient.sex.as_deref()),
         acquired: need_time(ecg)
             .map(|[y, mo, d, h, mi, s]| format!("{y:04}{mo:02}{d:02}{h:02}{mi:02}{s:02}"))?,
         offset_min: ecg.acquired.as_ref().and_then(|a| a.offset_min),
@@ -64,11 +65,11 @@ pub fn dicom(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
 /// An SCP-ECG record.
 ///
 /// # Errors
-/// [`WriteError`] when SCP-ECG cannot hold the record, or it has no samples or no time.
+/// [`WriteError`] when SCP-ECG cannot hold the record, or it has no samples.
 pub fn scp(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
     let ecg = &loaded.ecg;
     samples(ecg)?;
-    let [y, mo, d, h, mi, s] = need_time(ecg)?;
+    let [y, mo, d, h, mi, s] = acquired(ecg).unwrap_or(UNKNOWN);
     let byte = |v: u16| u8::try_from(v).unwrap_or(0);
     let name = ecg.patient.name.clone().unwrap_or_default();
     let (last, first) = name.split_once('^').unwrap_or((name.as_str(), ""));
@@ -86,6 +87,16 @@ pub fn scp(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
         offset_min: ecg.acquired.as_ref().and_then(|a| a.offset_min).and_then(|m| i16::try_from(m).ok()),
     };
     write::scp(ecg, &identity)
+}
+
+fn digits([y, mo, d, h, mi, s]: [u16; 6]) -> String {
+    format!("{y:04}{mo:02}{d:02}{h:02}{mi:02}{s:02}")
+}
+
+/// `M`, `F`, `O` or nothing (PS3.3 C.7.1.1).
+fn sex(stored: Option<&str>) -> String {
+    let first = stored.and_then(|s| s.trim().chars().next()).map(|c| c.to_ascii_uppercase());
+    first.filter(|c| matches!(c, 'M' | 'F' | 'O')).map(String::from).unwrap_or_default()
 }
 
 fn samples(ecg: &Ecg) -> Result<(), WriteError> {

@@ -5,7 +5,7 @@
 mod identity;
 mod words;
 
-pub use identity::{dicom, scp};
+pub use identity::{dicom, has_time, scp};
 pub(crate) use words::plain;
 pub use words::{heading, line, summary_words, words};
 
@@ -87,6 +87,29 @@ fn read(bytes: &[u8], name: Option<&str>, near: &[(String, Vec<u8>)]) -> Result<
         hasher.update(bytes);
     });
     Ok(Loaded { ecg, digest: *hasher.finalize().as_bytes() })
+}
+
+/// What the checks find in a file that is about to be sent, a line each; nothing for what is no ECG or cannot be read here.
+pub fn warnings(path: &Path) -> Vec<String> {
+    /// A resting ECG is far below, in every format; larger files are not looked at before they travel.
+    const MAX_BYTES: u64 = 16 * 1024 * 1024;
+    let mut head = Vec::new();
+    let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_BYTES);
+    let read = small
+        && std::fs::File::open(path).and_then(|f| f.take(SNIFF_BYTES as u64).read_to_end(&mut head)).is_ok();
+    if !read || relay_ecg::sniff(&head, None).is_none_or(|f| f.is_view_only()) {
+        return Vec::new();
+    }
+    match load(path) {
+        Ok(loaded) => {
+            let found = relay_ecg::checks::check(&loaded.ecg, &relay_ecg::measure::measure(&loaded.ecg));
+            words::before_sending(&path.display().to_string(), &found)
+        }
+        Err(error) => vec![plain(&format!(
+            "{}: 心电文件无法读取，发送前请核对 / this ECG cannot be read, look before sending: {error}",
+            path.display()
+        ))],
+    }
 }
 
 /// A Holter record too long to be held whole without need.

@@ -183,6 +183,14 @@ fn grade(severity: Severity) -> &'static str {
     }
 }
 
+/// Findings that matter before an ECG is sent.
+pub(super) fn before_sending(file: &str, found: &[Finding]) -> Vec<String> {
+    let weighty = found.iter().filter(|f| f.severity >= Severity::Warning);
+    weighty
+        .map(|f| plain(&format!("{file}: [{}] {}: {}  {}", grade(f.severity), f.code, f.zh, f.en)))
+        .collect()
+}
+
 fn checks(found: &[Finding], row: &mut dyn FnMut(&str, &str)) {
     if found.is_empty() {
         row("检查 / checks", "未见异常 / nothing found");

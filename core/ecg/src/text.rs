@@ -224,6 +224,10 @@ pub(crate) fn compact_time(text: &str) -> (Option<String>, Option<i32>) {
     if !whole.is_ascii() || whole.len() < 8 || !whole.bytes().all(|b| b.is_ascii_digit()) {
         return (None, None);
     }
+    // what writers put where a standard demands a time and none is known
+    if whole.starts_with("19000101") && whole[8..].bytes().all(|b| b == b'0') {
+        return (None, None);
+    }
     let part = |a: usize, b: usize| whole.get(a..b).unwrap_or("00");
     let local = civil(part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14), fraction);
     (local, zone.and_then(zone_minutes))
@@ -318,6 +322,7 @@ mod tests {
         assert_eq!(compact_time("20240305093015+0800"), (Some("2024-03-05T09:30:15".into()), Some(480)));
         assert_eq!(compact_time("20130125105919"), (Some("2013-01-25T10:59:19".into()), None));
         assert_eq!(compact_time("2013"), (None, None));
+        assert_eq!(compact_time("19000101000000"), (None, None), "the stand-in for an unknown time");
         assert_eq!(iso_time("2008-12-23T19:44:46.123Z"), (Some("2008-12-23T19:44:46.123".into()), Some(0)));
         assert_eq!(iso_time("2008-13-23T19:44:46"), (None, None));
     }

@@ -273,6 +273,30 @@ fn a_gap_of_a_discontinuous_edf_cannot_ask_for_more_memory_than_it_may() {
 }
 
 #[test]
+fn scp_leads_recorded_one_group_after_the_other_keep_their_times() {
+    let ecg = ten_seconds();
+    let mut file = make(Format::Scp, &ecg);
+    let u32_at = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    // section 0 holds ten bytes a section from byte 22 on: id, length, index
+    let (length, start) = (u32_at(&file.bytes, 22 + 32) as usize, u32_at(&file.bytes, 22 + 36) as usize - 1);
+    for lead in 3..6 {
+        for field in [0, 4] {
+            let at = start + 16 + 2 + lead * 9 + field;
+            let later = u32_at(&file.bytes, at) + 1250;
+            file.bytes[at..at + 4].copy_from_slice(&later.to_le_bytes());
+        }
+    }
+    let section = specimens::crc(&file.bytes[start + 2..start + length]);
+    file.bytes[start..start + 2].copy_from_slice(&section.to_le_bytes());
+    let record = specimens::crc(&file.bytes[2..]);
+    file.bytes[..2].copy_from_slice(&record.to_le_bytes());
+    let back = open(&file).unwrap();
+    let starts: Vec<f64> = back.rhythm.iter().map(|l| l.start_s).collect();
+    assert_eq!(starts[..7], [0.0, 0.0, 0.0, 2.5, 2.5, 2.5, 0.0]);
+    assert!(back.warnings.iter().any(|w| w.contains("different times")), "{:?}", back.warnings);
+}
+
+#[test]
 fn a_dicom_object_without_preamble_reads() {
     let ecg = ten_seconds();
     let file = make(Format::Dicom, &ecg);

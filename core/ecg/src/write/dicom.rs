@@ -182,6 +182,7 @@ fn source(id: LeadId) -> Item {
         LeadId::AVR => "aVR, augmented voltage, right".to_owned(),
         LeadId::AVL => "aVL, augmented voltage, left".to_owned(),
         LeadId::AVF => "aVF, augmented voltage, foot".to_owned(),
+        LeadId::Other => "Unspecified lead".to_owned(),
         _ => format!("Lead {}", id.name()),
     };
     Item::code(&code, "MDC", &meaning)
@@ -209,6 +210,9 @@ fn group(columns: &[Column], label: &str, originality: &str) -> Item {
 
 fn channel(column: &Column) -> Item {
     let mut item = Item::default();
+    if column.lead.id == LeadId::Other {
+        item.text(0x003A_0203, b"SH", &column.lead.label);
+    }
     item.sequence(0x003A_0208, vec![source(column.lead.id)])
         .text(0x003A_0210, b"DS", &decimal(column.scale))
         .sequence(0x003A_0211, vec![Item::code("uV", "UCUM", "microvolt")])
@@ -306,6 +310,23 @@ mod tests {
         let back = crate::read(&dicom(&ecg, &identity()).unwrap(), &crate::Hints::default()).unwrap();
         assert_eq!(back.variant, GENERAL);
         assert!(back.lead(LeadId::V7).is_some() && back.lead(LeadId::V4R).is_some());
+    }
+
+    #[test]
+    fn leads_without_a_standard_name_keep_their_label_and_long_texts_are_cut() {
+        let mut ecg = synth::ecg(&synth::Spec::normal(3));
+        ecg.rhythm.truncate(2);
+        ecg.rhythm[0] = crate::Lead {
+            samples: ecg.rhythm[0].samples.clone(),
+            ..crate::Lead::new("MLII", 500.0, crate::Samples::I16(Vec::new()), 2.5)
+        };
+        ecg.device.software = Some("a\\b".repeat(40));
+        let back = crate::read(&dicom(&ecg, &identity()).unwrap(), &crate::Hints::default()).unwrap();
+        assert_eq!(back.variant, GENERAL);
+        let named = back.rhythm.iter().find(|l| l.id == LeadId::Other).unwrap();
+        assert_eq!((named.name(), named.is_ecg), ("MLII", true));
+        assert!(named.uv_iter().eq(ecg.rhythm[0].uv_iter()));
+        assert_eq!(back.device.software.unwrap(), "a b".repeat(40)[..64].trim_end());
     }
 
     #[test]

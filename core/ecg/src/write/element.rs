@@ -12,9 +12,18 @@ impl Item {
         self
     }
 
-    /// Text of any string representation; UI is padded with NUL, all others with a blank.
+    /// Text of any string representation, cut to what it may hold (PS3.5 6.2); UI is padded with NUL, all others with a blank.
     pub(super) fn text(&mut self, tag: u32, vr: &[u8; 2], value: &str) -> &mut Self {
-        let mut bytes = value.as_bytes().to_vec();
+        let most = match vr {
+            b"SH" | b"CS" => 16,
+            b"LO" => 64,
+            b"ST" => 1024,
+            _ => usize::MAX,
+        };
+        // a backslash would begin a second value; control characters are unlawful outside of paragraphs
+        let lawful = |c: char| if (c.is_control() || c == '\\') && vr != b"ST" { ' ' } else { c };
+        let cut: String = value.chars().take(most).map(lawful).collect();
+        let mut bytes = cut.into_bytes();
         if bytes.len() % 2 == 1 {
             bytes.push(if vr == b"UI" { 0 } else { b' ' });
         }

@@ -1,6 +1,6 @@
 //! Leads made ready for 16-bit containers.
 
-use crate::lead::{Lead, LeadId, Samples};
+use crate::lead::{Lead, Samples};
 use crate::model::Ecg;
 
 use super::WriteError;
@@ -16,13 +16,13 @@ pub(super) struct Column {
 /// Value stored for a missing sample.
 pub(super) const PADDING: i16 = i16::MIN;
 
-/// Stored and derived ECG leads of one rate, cut to what is ECG, as 16-bit samples.
+/// Stored and derived ECG leads of one rate, cut to what is ECG, as 16-bit samples; leads of other names keep their label.
 ///
 /// A lead whose values pass 16 bits is stored in a unit a whole number of times as large; the rounding is below half that unit.
 pub(super) fn columns(ecg: &Ecg) -> Result<Vec<Column>, WriteError> {
-    let leads: Vec<Lead> = ecg.all_leads().into_iter().filter(|l| l.id != LeadId::Other).collect();
+    let leads: Vec<Lead> = ecg.all_leads();
     let Some(first) = leads.first() else {
-        return Err(WriteError::new("leads", "no lead with a standard name"));
+        return Err(WriteError::new("leads", "no ECG lead"));
     };
     let range = ecg.common_range(first);
     if let Some(odd) = leads.iter().find(|l| {

@@ -33,7 +33,11 @@ const VERSION: u8 = 20;
 /// A scale that is no whole number of nanovolts, a rate that is no whole number of microseconds, a lead beyond 64 KiB coded,
 /// missing samples (SCP-ECG has no value for them).
 pub fn scp(ecg: &Ecg, identity: &ScpIdentity) -> Result<Vec<u8>, WriteError> {
-    let columns = columns(ecg)?;
+    let mut columns = columns(ecg)?;
+    // half units of derived leads may be no whole nanovolts: they follow from I and II in any case
+    if !columns.iter().all(|c| nanovolts(c).is_some()) {
+        columns.retain(|c| ecg.rhythm.iter().any(|l| l.id == c.lead.id && l.label == c.lead.label));
+    }
     let gap =
         columns.iter().find(|c| c.lead.missing.is_some() && c.samples.contains(&super::prepare::PADDING));
     if let Some(gap) = gap {
@@ -167,16 +171,21 @@ fn leads(columns: &[Column]) -> Vec<u8> {
     out
 }
 
+/// The unit of a column, when SCP-ECG can say it.
+fn nanovolts(column: &Column) -> Option<u64> {
+    let nano = column.scale * 1000.0;
+    ((nano - nano.round()).abs() <= 1e-6 && nano.round() >= 1.0).then_some(nano.round() as u64)
+}
+
 /// Section 6. All leads share one unit: the finest whole number of nanovolts that every scale is a multiple of.
 fn rhythm(columns: &[Column]) -> Result<Vec<u8>, WriteError> {
-    let nanovolts: Vec<u64> = columns.iter().map(|c| (c.scale * 1000.0).round() as u64).collect();
-    for (column, nano) in columns.iter().zip(&nanovolts) {
-        if *nano == 0 || (column.scale * 1000.0 - *nano as f64).abs() > 1e-6 {
-            return Err(WriteError::new(
-                "scale",
-                format!("{} µV of lead {} is no whole number of nanovolts", column.scale, column.lead.name()),
-            ));
-        }
+    let mut units: Vec<u64> = Vec::with_capacity(columns.len());
+    for column in columns {
+        units.push(nanovolts(column).ok_or_else(|| {
+            let reason =
+                format!("{} µV of lead {} is no whole number of nanovolts", column.scale, column.lead.name());
+            WriteError::new("scale", reason)
+        })?);
         if column.lead.offset != 0.0 {
             return Err(WriteError::new(
                 "offset",
@@ -184,7 +193,7 @@ fn rhythm(columns: &[Column]) -> Result<Vec<u8>, WriteError> {
             ));
         }
     }
-    let unit = nanovolts.iter().copied().fold(0, gcd);
+    let unit = units.iter().copied().fold(0, gcd);
     let period = 1e6 / columns[0].lead.rate_hz;
     if (period - period.round()).abs() > 1e-6 || !(1.0..=65_535.0).contains(&period.round()) || unit > 65_535
     {
@@ -198,7 +207,7 @@ fn rhythm(columns: &[Column]) -> Result<Vec<u8>, WriteError> {
     // second difference, not bimodal
     out.extend([2, 0]);
     let mut coded = Vec::new();
-    for (column, nano) in columns.iter().zip(&nanovolts) {
+    for (column, nano) in columns.iter().zip(&units) {
         let factor = i32::try_from(nano / unit).unwrap_or(1);
         let values: Vec<i32> = column.samples.iter().map(|v| i32::from(*v) * factor).collect();
         if values.iter().any(|v| i16::try_from(*v).is_err()) {

@@ -211,7 +211,10 @@ fn describe(
     (lead.id, lead.is_ecg) = identify(&code, &scheme, &meaning);
     let stored = meaning.strip_prefix("Lead ").unwrap_or(&meaning);
     let stored = stored.split(" (").next().unwrap_or(stored).trim();
-    lead.label = match (stored.is_empty(), label) {
+    // a code for "some lead" says less than the channel's own label
+    let vague =
+        stored.is_empty() || lead.id == LeadId::Other && stored.eq_ignore_ascii_case("Unspecified lead");
+    lead.label = match (vague, label) {
         (false, _) => stored.to_owned(),
         (true, Some(label)) => label,
         (true, None) => lead.label,

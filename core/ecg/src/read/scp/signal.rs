@@ -21,6 +21,8 @@ struct Qrs {
 #[derive(Debug)]
 pub(super) struct Layout {
     leads: Vec<(LeadId, u8, usize)>,
+    /// Samples between the start of the record and the first one of each lead: carts that record three leads at a time.
+    starts: Vec<usize>,
     subtracted: bool,
     /// Fiducial of the reference beat, counted from 1 (ECG Toolkit and others agree; one reader counts from 0).
     beat_fiducial: i64,
@@ -37,7 +39,7 @@ impl Layout {
         if count == 0 || count > MAX_LEADS {
             return Err(view.malformed(FIELD, section.start, format!("{count} leads")));
         }
-        let mut leads = Vec::with_capacity(count);
+        let (mut leads, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for n in 0..count {
             let at = section.start + 2 + n * 9;
             if at + 9 > section.end {
@@ -56,9 +58,12 @@ impl Layout {
             })?;
             // Samples count from 1; a writer that starts at 0 means the number, not the index, of the last one.
             leads.push((LeadId::from_scp(u16::from(code)), code, samples + usize::from(first > 0)));
+            starts.push(first.saturating_sub(1));
         }
-        let mut layout =
-            Self { leads, subtracted: flags & 1 != 0, beat_fiducial: 0, beat_ms: 0, qrs: Vec::new() };
+        let earliest = starts.iter().min().copied().unwrap_or(0);
+        starts.iter_mut().for_each(|start| *start -= earliest);
+        let subtracted = flags & 1 != 0;
+        let mut layout = Self { leads, starts, subtracted, beat_fiducial: 0, beat_ms: 0, qrs: Vec::new() };
         if let Some(beats) = beats {
             layout.beats(view, beats)?;
         }
@@ -260,8 +265,13 @@ pub(super) fn rhythm(
             add_beat(&mut values, beat, layout, &head)
                 .map_err(|why| view.malformed(FIELD, at, format!("lead {label}: {why}")))?;
         }
-        leads.push(Lead::new(&label, head.rate_hz, Samples::narrowest(values), head.scale));
+        let mut lead = Lead::new(&label, head.rate_hz, Samples::narrowest(values), head.scale);
+        lead.start_s = layout.starts.get(index).map_or(0.0, |start| *start as f64 / head.rate_hz);
+        leads.push(lead);
         at += count;
+    }
+    if leads.iter().any(|l| l.start_s > 0.0) {
+        warnings.push("leads start at different times".into());
     }
     Ok(leads)
 }
