@@ -52,8 +52,7 @@ pub fn dicom(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
         patient_name: text(&ecg.patient.name),
         birth_date: if birth.len() == 8 { birth } else { String::new() },
         sex: sex(ecg.patient.sex.as_deref()),
-        acquired: need_time(ecg)
-            .map(|[y, mo, d, h, mi, s]| format!("{y:04}{mo:02}{d:02}{h:02}{mi:02}{s:02}"))?,
+        acquired: digits(acquired(ecg).unwrap_or(UNKNOWN)),
         offset_min: ecg.acquired.as_ref().and_then(|a| a.offset_min),
         accession: String::new(),
         institution: text(&ecg.device.institution),

@@ -1,4 +1,5 @@
-//! The paper as a one-page PDF 1.4: lines in points computed from millimetres, words in Helvetica (Latin-1; others as `?`).
+//! The paper as a one-page PDF 1.4: lines in points computed from millimetres, words in Helvetica, Chinese words in the reader's own
+//! Song type (PDF 32000-1 9.7.5.2: STSong-Light under a predefined map is not embedded).
 //!
 //! Same paper, same bytes: no time and no identifier is written.
 
@@ -16,12 +17,19 @@ pub fn pdf(paper: &Paper) -> Vec<u8> {
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
         format!(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {:.4} {:.4}] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {:.4} {:.4}] /Contents 4 0 R /Resources << /Font << /F1 5 0 R /F2 6 0 R >> >> >>",
             paper.width * PT,
             paper.height * PT
         ),
         format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+        "<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /UniGB-UTF16-H /DescendantFonts [7 0 R] >>".to_owned(),
+        "<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) \
+         /Supplement 4 >> /DW 1000 /W [1 95 500] /FontDescriptor 8 0 R >>"
+            .to_owned(),
+        "<< /Type /FontDescriptor /FontName /STSong-Light /Flags 6 /FontBBox [-25 -254 1000 880] /ItalicAngle 0 /Ascent 880 \
+         /Descent -120 /CapHeight 700 /StemV 80 >>"
+            .to_owned(),
     ];
     let mut out = String::from("%PDF-1.4\n");
     let mut places = Vec::new();
@@ -77,19 +85,20 @@ fn content(paper: &Paper) -> String {
         );
     }
     for label in &paper.labels {
-        let text: String = label
-            .text
-            .chars()
-            .map(|c| match c {
-                '(' | ')' | '\\' => format!("\\{c}"),
-                '—' => "-".to_owned(),
-                ' '..='~' => c.to_string(),
-                _ => "?".to_owned(),
-            })
-            .collect();
+        let text = label.text.replace('—', "-");
+        let (font, shown) = if text.is_ascii() {
+            let quoted: String = text
+                .chars()
+                .map(|c| if matches!(c, '(' | ')' | '\\') { format!("\\{c}") } else { c.to_string() })
+                .collect();
+            ("F1", format!("({quoted})"))
+        } else {
+            let units: String = text.encode_utf16().map(|u| format!("{u:04X}")).collect();
+            ("F2", format!("<{units}>"))
+        };
         let _ = writeln!(
             out,
-            "BT /F1 {:.3} Tf 0.07 g {:.3} {:.3} Td ({text}) Tj ET",
+            "BT /{font} {:.3} Tf 0.07 g {:.3} {:.3} Td {shown} Tj ET",
             label.size * PT,
             label.x * PT,
             up(label.y)
@@ -109,5 +118,16 @@ mod tests {
         let paper = layout(&ecg, &Options::default());
         assert_eq!(pdf(&paper), pdf(&paper));
         assert!(pdf(&paper).ends_with(b"%%EOF\n"));
+    }
+
+    #[test]
+    fn chinese_words_are_set_in_a_chinese_font_and_brackets_are_quoted() {
+        let mut paper = layout(&synth::ecg(&synth::Spec::normal(1)), &Options::default());
+        for text in ["张三 M", "a (b) \\"] {
+            paper.labels.push(crate::draw::Label { x: 10.0, y: 8.0, size: 3.4, text: text.into() });
+        }
+        let text = String::from_utf8_lossy(&pdf(&paper)).into_owned();
+        assert!(text.contains("<5F204E090020004D> Tj"), "UTF-16 of 张三 M");
+        assert!(text.contains(r"(a \(b\) \\) Tj"), "quoted");
     }
 }
