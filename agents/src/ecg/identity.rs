@@ -41,10 +41,10 @@ pub fn dicom(loaded: &Loaded) -> Result<Vec<u8>, WriteError> {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let birth: String = text(&ecg.patient.birth_date).chars().filter(char::is_ascii_digit).collect();
     let identity = DicomIdentity {
-        // a DICOM original keeps its study
+        // a DICOM original keeps its study, if its UID is one
         study_uid: stored
             .map(|d| d.study.clone())
-            .filter(|u| !u.is_empty())
+            .filter(|u| write::lawful_uid(u))
             .unwrap_or_else(|| uid(&loaded.digest, "study")),
         series_uid: uid(&loaded.digest, "series"),
         instance_uid: uid(&loaded.digest, "instance"),

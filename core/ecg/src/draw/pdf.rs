@@ -86,25 +86,28 @@ fn content(paper: &Paper) -> String {
     }
     for label in &paper.labels {
         let text = label.text.replace('—', "-");
-        let (font, shown) = if text.is_ascii() {
-            let quoted: String = text
-                .chars()
-                .map(|c| if matches!(c, '(' | ')' | '\\') { format!("\\{c}") } else { c.to_string() })
-                .collect();
-            ("F1", format!("({quoted})"))
-        } else {
-            let units: String = text.encode_utf16().map(|u| format!("{u:04X}")).collect();
-            ("F2", format!("<{units}>"))
-        };
-        let _ = writeln!(
-            out,
-            "BT /{font} {:.3} Tf 0.07 g {:.3} {:.3} Td {shown} Tj ET",
-            label.size * PT,
-            label.x * PT,
-            up(label.y)
-        );
+        let _ = write!(out, "BT 0.07 g {:.3} {:.3} Td", label.x * PT, up(label.y));
+        // run by run: a reader without the Chinese font still shows numbers and Latin letters
+        for run in text.chars().collect::<Vec<_>>().chunk_by(|a, b| a.is_ascii() == b.is_ascii()) {
+            let (font, shown) = words(run);
+            let _ = write!(out, " /{font} {:.3} Tf {shown} Tj", label.size * PT);
+        }
+        out.push_str(" ET\n");
     }
     out
+}
+
+/// Font and string of a run that is ASCII throughout, or nowhere.
+fn words(run: &[char]) -> (&'static str, String) {
+    if run.iter().all(char::is_ascii) {
+        let quoted: String = run
+            .iter()
+            .map(|c| if matches!(c, '(' | ')' | '\\') { format!("\\{c}") } else { c.to_string() })
+            .collect();
+        return ("F1", format!("({quoted})"));
+    }
+    let text: String = run.iter().collect();
+    ("F2", format!("<{}>", text.encode_utf16().map(|u| format!("{u:04X}")).collect::<String>()))
 }
 
 #[cfg(test)]
@@ -127,7 +130,7 @@ mod tests {
             paper.labels.push(crate::draw::Label { x: 10.0, y: 8.0, size: 3.4, text: text.into() });
         }
         let text = String::from_utf8_lossy(&pdf(&paper)).into_owned();
-        assert!(text.contains("<5F204E090020004D> Tj"), "UTF-16 of 张三 M");
+        assert!(text.contains("<5F204E09> Tj") && text.contains("( M) Tj"), "UTF-16 of 张三, then M");
         assert!(text.contains(r"(a \(b\) \\) Tj"), "quoted");
     }
 }

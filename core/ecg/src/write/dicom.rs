@@ -78,7 +78,7 @@ pub fn dicom(ecg: &Ecg, identity: &DicomIdentity) -> Result<Vec<u8>, WriteError>
 }
 
 /// PS3.5 9.1: digits and dots, at most 64, no empty component, no leading zero.
-fn lawful_uid(uid: &str) -> bool {
+pub fn lawful_uid(uid: &str) -> bool {
     let part = |p: &str| {
         !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && (p.len() == 1 || !p.starts_with('0'))
     };

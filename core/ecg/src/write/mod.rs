@@ -5,7 +5,7 @@ mod element;
 mod prepare;
 pub mod scp;
 
-pub use dicom::{DicomIdentity, dicom};
+pub use dicom::{DicomIdentity, dicom, lawful_uid};
 pub use scp::{ScpIdentity, scp};
 
 /// Why an ECG cannot be written in a format.
