@@ -24,8 +24,13 @@ use viewer_api::DecodePool;
 const QUICK: Duration = Duration::from_secs(5);
 /// Everything else.
 const SLOW: Duration = Duration::from_secs(60);
-/// Status letters written in one round.
-const STATUSES: i64 = 64;
+/// Least time between two rounds, however often nudged: what is told to a clinic or made for a page gives way to what is
+/// being received.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Status letters written in one round: eighty a second at most.
+const STATUSES: usize = 16;
+/// Studies looked at for it: some that cannot be written do not keep the others waiting.
+const STATUSES_LISTED: i64 = 256;
 
 /// Everything the reconcilers need.
 #[derive(Debug, Clone)]
@@ -72,7 +77,7 @@ async fn every<F, W>(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(every) => {}
-            () = nudge.notified() => {}
+            () = async { tokio::join!(nudge.notified(), tokio::time::sleep(PAUSE)); } => {}
         }
     }
 }
@@ -85,7 +90,7 @@ impl Background {
         tokio::join!(
             self.nudges(Arc::clone(&status), Arc::clone(&preview), stop.clone()),
             every("leases", QUICK, Arc::clone(&quiet), stop.clone(), || self.leases()),
-            every("statuses", QUICK, status, stop.clone(), || self.statuses()),
+            every("statuses", QUICK, Arc::clone(&status), stop.clone(), || self.statuses(&status)),
             every("previews", QUICK, preview, stop.clone(), || preview::make_due(
                 &self.store,
                 &self.decoders,
@@ -135,14 +140,20 @@ impl Background {
         Ok(())
     }
 
-    async fn statuses(&self) -> Result<(), StoreError> {
+    async fn statuses(&self, again: &Notify) -> Result<(), StoreError> {
         let stale = {
             let mut tx = self.store.read().await?;
-            returns::stale_statuses(&mut tx, STATUSES).await?
+            returns::stale_statuses(&mut tx, STATUSES_LISTED).await?
         };
+        let mut written = 0;
         for study in stale {
-            if let Err(error) = returns::write_status(&self.store, study, self.clock.now()).await {
-                failed("statuses", &format!("study {study}"), &error);
+            if written == STATUSES {
+                again.notify_one();
+                break;
+            }
+            match returns::write_status(&self.store, study, self.clock.now()).await {
+                Ok(()) => written += 1,
+                Err(error) => failed("statuses", &format!("study {study}"), &error),
             }
         }
         Ok(())

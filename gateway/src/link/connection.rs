@@ -35,6 +35,8 @@ const CONTROL_BUFFER_BYTES: usize = 64 * 1024;
 /// How often letters and damaged objects are looked up even when nobody says that something changed, and whether the
 /// clinic is still welcome and its certificate still valid.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
+/// Least time between two looks for letters: every commit of a letter, whoever it is for, asks for one.
+const LETTER_PAUSE: Duration = Duration::from_millis(50);
 /// How often the clinic's clock offset is recorded while it hardly changes.
 const SEEN_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause that an agent is asked for when the gateway shuts down: a restart takes about this long.
@@ -119,6 +121,8 @@ pub(super) struct Desk<'a> {
     next_stream: u64,
     letters: watch::Receiver<u64>,
     letters_due: bool,
+    /// Not looked for before.
+    letters_at: Instant,
     /// Damaged objects and welcome are to be looked up.
     look_due: bool,
     look_at: Instant,
@@ -176,6 +180,7 @@ pub(super) async fn serve(
         verdicts: BTreeMap::new(),
         next_stream: 0,
         letters_due: false,
+        letters_at: Instant::now(),
         look_due: false,
         look_at: now + LOOK_INTERVAL,
         turns: shared.turns.own(),
@@ -232,7 +237,8 @@ impl Desk<'_> {
 
     async fn wait(&mut self) -> Input {
         let timeout = self.link.next_timeout().map(|at| self.shared.started + Duration::from_millis(at));
-        let timer = timeout.map_or(self.look_at, |at| at.min(self.look_at));
+        let letters = self.letters_due.then_some(self.letters_at);
+        let timer = [timeout, letters].into_iter().flatten().fold(self.look_at, Instant::min);
         let streams = self.tasks.len() < MAX_DATA_STREAMS as usize * 2 + MAX_OFFERS_AT_WORK;
         tokio::select! {
             biased;
@@ -356,8 +362,9 @@ impl Desk<'_> {
                 return;
             }
         }
-        if self.letters_due && self.clerk.try_send(Order::ListLetters).is_ok() {
-            self.letters_due = false;
+        let now = Instant::now();
+        if self.letters_due && now >= self.letters_at && self.clerk.try_send(Order::ListLetters).is_ok() {
+            (self.letters_due, self.letters_at) = (false, now + LETTER_PAUSE);
         }
         if self.look_due
             && self.clerk.try_send(Order::AskWelcome).is_ok()

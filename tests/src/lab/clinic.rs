@@ -126,8 +126,14 @@ impl Clinic {
         config.dicom.ae_title = AE_AGENT.to_owned();
         config.dicom.rule = vec![AeRule { ae: AE_EMERGENCY.to_owned(), class: Class::Emergency, kind: None }];
         config.page.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.folder =
-            vec![Folder { path: self.folder(), class: Class::Emergency, kind: None, stable_s: 1, poll_s: 1, keep_done_days: 30 }];
+        config.folder = vec![Folder {
+            path: self.folder(),
+            class: Class::Emergency,
+            kind: None,
+            stable_s: 1,
+            poll_s: 1,
+            keep_done_days: 30,
+        }];
         make_dir(&self.folder())?;
         if let Some(last) = self.home.endpoint().ok().filter(|_| self.process.is_none()) {
             config.page.listen = free_tcp(last.page);
