@@ -61,6 +61,7 @@ CREATE TABLE object (
     refused_field       TEXT,
     refused_reason      TEXT,
     digest_refusals     INTEGER NOT NULL DEFAULT 0,
+    findings            TEXT,                      -- what a person should look at in an ECG, a line each
     evicted_at          INTEGER                    -- the bytes left the clinic's archive by policy
 ) STRICT;
 CREATE INDEX object_study ON object(study);

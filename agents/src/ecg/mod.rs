@@ -9,6 +9,7 @@ pub use identity::{dicom, has_time, scp};
 pub(crate) use words::plain;
 pub use words::{heading, line, summary_words, words};
 
+use relay_ecg::checks::{self, Finding};
 use relay_ecg::holter::{self, Summary};
 use relay_ecg::read::ishne::Stream;
 use relay_ecg::{Companion, Ecg, ErrorKind, Format, Hints, ReadError, SNIFF_BYTES};
@@ -89,26 +90,43 @@ fn read(bytes: &[u8], name: Option<&str>, near: &[(String, Vec<u8>)]) -> Result<
     Ok(Loaded { ecg, digest: *hasher.finalize().as_bytes() })
 }
 
+/// What the checks find in a file; `None` for what is no ECG, has no samples, or is longer than `most` bytes.
+fn look(path: &Path, most: u64) -> Option<Result<Vec<Finding>, ReadError>> {
+    let mut head = Vec::new();
+    let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= most);
+    let read = small
+        && std::fs::File::open(path).and_then(|f| f.take(SNIFF_BYTES as u64).read_to_end(&mut head)).is_ok();
+    if !read || relay_ecg::sniff(&head, None).is_none_or(|f| f.is_view_only()) {
+        return None;
+    }
+    let found = |loaded: Loaded| checks::check(&loaded.ecg, &relay_ecg::measure::measure(&loaded.ecg));
+    Some(load(path).map(found))
+}
+
 /// What the checks find in a file that is about to be sent, a line each; nothing for what is no ECG or cannot be read here.
 pub fn warnings(path: &Path) -> Vec<String> {
     /// A resting ECG is far below, in every format; larger files are not looked at before they travel.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
-    let mut head = Vec::new();
-    let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_BYTES);
-    let read = small
-        && std::fs::File::open(path).and_then(|f| f.take(SNIFF_BYTES as u64).read_to_end(&mut head)).is_ok();
-    if !read || relay_ecg::sniff(&head, None).is_none_or(|f| f.is_view_only()) {
-        return Vec::new();
-    }
-    match load(path) {
-        Ok(loaded) => {
-            let found = relay_ecg::checks::check(&loaded.ecg, &relay_ecg::measure::measure(&loaded.ecg));
-            words::before_sending(&path.display().to_string(), &found)
-        }
-        Err(error) => vec![plain(&format!(
+    match look(path, MAX_BYTES) {
+        None => Vec::new(),
+        Some(Ok(found)) => words::before_sending(&path.display().to_string(), &found),
+        Some(Err(error)) => vec![plain(&format!(
             "{}: 心电文件无法读取，发送前请核对 / this ECG cannot be read, look before sending: {error}",
             path.display()
         ))],
+    }
+}
+
+/// The same of an ECG that is being taken in, in Chinese, for the clinic's list: what a cart drops into a folder nobody looks
+/// at before. A reader that fails on a hostile file says that it cannot be read.
+pub fn findings(path: &Path) -> Vec<String> {
+    /// Ten seconds of eighteen leads in the wordiest format; longer records are looked at by command.
+    const MAX_BYTES: u64 = 2 * 1024 * 1024;
+    let looked = std::panic::AssertUnwindSafe(|| look(path, MAX_BYTES));
+    match std::panic::catch_unwind(looked) {
+        Ok(None) => Vec::new(),
+        Ok(Some(Ok(found))) => words::on_the_list(&found),
+        Ok(Some(Err(_))) | Err(_) => vec!["心电波形无法解读，请核对导出格式".to_owned()],
     }
 }
 

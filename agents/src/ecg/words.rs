@@ -191,6 +191,20 @@ pub(super) fn before_sending(file: &str, found: &[Finding]) -> Vec<String> {
         .collect()
 }
 
+/// Findings shown for one ECG on the clinic's list.
+const MOST_ON_THE_LIST: usize = 6;
+
+/// The same for the clinic's list, in Chinese.
+pub(super) fn on_the_list(found: &[Finding]) -> Vec<String> {
+    let weighty = found.iter().filter(|f| f.severity >= Severity::Warning).take(MOST_ON_THE_LIST);
+    weighty
+        .map(|f| {
+            let advice = if f.severity == Severity::Serious { "请重新采集" } else { "请核对" };
+            plain(&format!("{}，{advice}", f.zh.trim_end_matches('。')))
+        })
+        .collect()
+}
+
 fn checks(found: &[Finding], row: &mut dyn FnMut(&str, &str)) {
     if found.is_empty() {
         row("检查 / checks", "未见异常 / nothing found");

@@ -62,6 +62,8 @@ struct Entry {
     length: u64,
     coded: CodedForm,
     sniff: Sniff,
+    /// What a person should look at in an ECG, a line each.
+    findings: Vec<String>,
     now: UtcMs,
 }
 
@@ -93,9 +95,13 @@ impl Spool {
     async fn try_admit(&self, received: Received, origin: &Origin) -> Result<Admitted, Refusal> {
         let name = origin.name.clone();
         let path = received.path().to_owned();
-        let sniffed =
-            blocking(move || sniff::sniff(&path, name.as_deref())).await.map_err(|e| e.refusal())?;
-        let sniff = sniffed.map_err(|error| match error {
+        let sniffed = blocking(move || {
+            let sniff = sniff::sniff(&path, name.as_deref())?;
+            let findings = if sniff.kind == Kind::Ecg { crate::ecg::findings(&path) } else { Vec::new() };
+            Ok((sniff, findings))
+        });
+        let sniffed: Result<_, SniffError> = sniffed.await.map_err(|e| e.refusal())?;
+        let (sniff, findings) = sniffed.map_err(|error| match error {
             SniffError::Refused(refusal) => refusal,
             SniffError::Io { .. } => Refusal::new(Code::StorageFailed, "", super::chain(&error)),
         })?;
@@ -124,7 +130,7 @@ impl Spool {
                 return Err(error.refusal());
             }
         };
-        let entry = Entry { study, hash, sha256, length, coded, sniff, now: self.now() };
+        let entry = Entry { study, hash, sha256, length, coded, sniff, findings, now: self.now() };
         let fresh = match self.record(&entry, origin).await {
             Ok(fresh) => fresh,
             Err(refusal) => {
@@ -355,7 +361,7 @@ async fn insert_object(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), S
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO object (hash, study, length, sha256, kind, instance, series, encoding, coded_length, coded_hash,
-            coded_kept, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            coded_kept, stored_at, findings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(entry.hash.0.as_slice())
     .bind(entry.study.as_str())
@@ -369,6 +375,7 @@ async fn insert_object(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), S
     .bind(entry.coded.hash.0.as_slice())
     .bind(entry.coded.encoding != Encoding::Identity)
     .bind(entry.now.0)
+    .bind((!entry.findings.is_empty()).then(|| entry.findings.join("\n")))
     .execute(tx)
     .await
     .map_err(db("insert an object"))?;

@@ -65,6 +65,9 @@ pub struct StudyView {
     pub reports: u64,
     /// Why it was refused: code, field, reason.
     pub refusal: Option<String>,
+    /// What a person should look at in an ECG before it is read: electrodes, noise, missing leads. In Chinese.
+    #[serde(default)]
+    pub findings: Vec<String>,
 }
 
 /// A page of studies: those not safe at the county are on the first one, urgent ones before the others.
@@ -104,6 +107,7 @@ macro_rules! study_rows {
                 (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL AND NOT EXISTS (SELECT 1
                     FROM report_void d WHERE d.report_id = r.report_id AND d.through_version >= r.version)) AS reports,
                 EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided,
+                (SELECT group_concat(f.findings, char(10)) FROM object f WHERE f.study = s.uid) AS findings,
                 COALESCE(NOT EXISTS (SELECT 1 FROM county) OR s.confirmed_in IN (SELECT store FROM county)
                     OR s.confirmed_in IN (SELECT home FROM county)
                     OR NOT EXISTS (SELECT 1 FROM object h WHERE h.study = s.uid AND h.evicted_at IS NULL), 0) AS confirmed
@@ -219,8 +223,13 @@ impl Spool {
             due_at: cells.maybe_time("county_due_at")?,
             reports,
             refusal: refusal_text(&cells, refused > 0)?,
+            findings: lines(cells.get("findings")?),
         })
     }
+}
+
+fn lines(text: Option<String>) -> Vec<String> {
+    text.unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// What the words of a study depend on.

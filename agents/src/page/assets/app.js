@@ -54,6 +54,7 @@ function stateCell(s) {
     cell.append(' ', bar);
   }
   if (s.refusal) cell.append(el('div', '拒收原因：' + s.refusal + '。请在设备上重新导出原始文件后再发送，或电话联系县级', 'bad small'));
+  if (s.state !== 'reported') for (const finding of s.findings) cell.append(el('div', '采集质量：' + finding, 'bad small'));
   return cell;
 }
 function drawStudies() {

@@ -88,3 +88,33 @@ async fn a_list_of_a_thousand_studies_is_paged_and_what_is_not_safe_is_on_the_fi
     assert_eq!(seen.len(), 1000);
     assert!(spool.studies(first.pages).await.unwrap().studies.is_empty());
 }
+
+#[tokio::test]
+async fn exchanged_arm_electrodes_of_an_ecg_that_a_cart_dropped_stand_on_the_list() {
+    use relay_ecg::{Samples, synth};
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    let good = synth::ecg(&synth::Spec::normal(8));
+    let mut exchanged = good.clone();
+    let turned = good.rhythm[0].samples.iter().map(|v| -v).collect();
+    exchanged.rhythm[0].samples = Samples::narrowest(turned);
+    exchanged.rhythm[1].samples = good.rhythm[2].samples.clone();
+    exchanged.rhythm[2].samples = good.rhythm[1].samples.clone();
+    exchanged.rhythm[3].samples = good.rhythm[4].samples.clone();
+    exchanged.rhythm[4].samples = good.rhythm[3].samples.clone();
+    for (ecg, wrong) in [(good, false), (exchanged, true)] {
+        let file = crate::ecg::scp(&crate::ecg::Loaded { ecg, digest: [0; 32] }).unwrap();
+        let one = put(&spool, &file, &urgent()).await.unwrap();
+        let said = spool.study(&one.study).await.unwrap().findings.join("\n");
+        assert_eq!(said.contains("怀疑左右手电极接反"), wrong, "{said}");
+        assert_eq!(said.contains("请重新采集"), wrong, "{said}");
+    }
+    assert!(
+        spool
+            .study(&put(&spool, &film("1.2.3", 1), &urgent()).await.unwrap().study)
+            .await
+            .unwrap()
+            .findings
+            .is_empty()
+    );
+}
