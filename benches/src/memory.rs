@@ -131,8 +131,8 @@ async fn read(town: &Town, uid: &str) -> anyhow::Result<()> {
 }
 
 async fn look(doctor: &Doctor, clinic: &str, uid: &str, study: &Value) -> anyhow::Result<()> {
-    let instance = study["objects"][0]["instance_uid"].as_str().context("an object without instance")?;
-    let path = format!("/api/v1/studies/{clinic}/{uid}/instances/{instance}/frames/1/rendered");
+    let object = study["objects"][0]["hash"].as_str().context("an object without hash")?;
+    let path = format!("/api/v1/studies/{clinic}/{uid}/instances/{object}/frames/1/rendered");
     let frame = doctor.client.send(Method::GET, &path, None).await?;
     table::line(&format!("a frame on the screen: {} ({} bytes)", frame.status, frame.body.len()))
 }
