@@ -94,6 +94,7 @@ async fn one_case(doctor: &Doctor) -> anyhow::Result<Option<(String, u64)>> {
 
 async fn killer(town: &mut Town, kills: usize, rng: &mut StdRng) {
     for kill in 0..kills {
+        // Waits for nothing: this is how long the process lives, drawn from the seed.
         tokio::time::sleep(Duration::from_millis(rng.random_range(LIFE_MS))).await;
         match rng.random_range(0..4) {
             clinic @ 0..=1 => {
