@@ -19,11 +19,11 @@ pub struct Group {
 }
 
 impl Group {
-    /// Founds a county in `dir`, starts it and enrols `clinics` agents.
+    /// Founds a county in `dir`, starts it and enrols `clinics` agents, whose homes are in `clinics_dir`.
     ///
     /// # Errors
     /// Of any command.
-    pub async fn found(dir: &Path, clinics: usize) -> anyhow::Result<Self> {
+    pub async fn found(dir: &Path, clinics_dir: &Path, clinics: usize) -> anyhow::Result<Self> {
         let mut county = County::at(&dir.join("county"))?;
         county.found("示范县人民医院").await?;
         let addresses = county.start().await?;
@@ -31,7 +31,7 @@ impl Group {
         for number in 0..clinics {
             let id = format!("clinic{number:03}");
             county.add_clinic(&id, &format!("第{number}卫生院")).await?;
-            let clinic = Clinic::at(&dir.join(&id), &id, &id)?;
+            let clinic = Clinic::at(&clinics_dir.join(&id), &id, &id)?;
             let invitation = county.invite(&id).await?;
             clinic.enrol(&county.url()?, &invitation, &addresses).await?;
             homes.push(clinic.home().to_owned());

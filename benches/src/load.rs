@@ -1,12 +1,12 @@
-//! The load process: many clinics' spools and couriers in one process, so that what is measured is the county.
+//! The load process: many clinics' couriers in one process, over what was spooled before.
 
+use crate::held::{Held, Letters};
 use anyhow::{Context as _, ensure};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use relay_agent::config::Config;
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
 use relay_agent::home::Home;
-use relay_agent::inbox::Inbox;
 use relay_agent::run::open_spool;
 use relay_agent::spool::{Mark, Origin, Spool};
 use relay_agent::trust::Device;
@@ -44,12 +44,12 @@ pub struct Told {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// From the word to go until the last receipt was recorded, in seconds.
+    /// From the word to go until the last receipt was heard, in seconds.
     pub seconds: f64,
 }
 
 struct Member {
-    spool: Spool,
+    outbox: Arc<Held>,
     device: Arc<Device>,
     config: Config,
 }
@@ -64,12 +64,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut members = Vec::with_capacity(arguments.homes.len());
     let mut told = Told::default();
     for (number, home) in arguments.homes.iter().enumerate() {
-        let member = open(home, &clock).await.with_context(|| home.display().to_string())?;
-        if let Some(folder) = arguments.files.get(number) {
-            let (objects, bytes) = spool_folder(&member.spool, folder).await?;
-            told.objects += objects;
-            told.bytes += bytes;
-        }
+        let files = arguments.files.get(number);
+        let (member, objects, bytes) =
+            open(home, files, &clock).await.with_context(|| home.display().to_string())?;
+        told.objects += objects;
+        told.bytes += bytes;
         members.push(member);
     }
     say(&told)?;
@@ -81,12 +80,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut couriers = JoinSet::new();
     let mut links = Vec::with_capacity(members.len());
     for member in &members {
-        links.push(connect(member, &clock, &stop, &mut couriers)?);
+        let left = member.outbox.left();
+        links.push((connect(member, &clock, &stop, &mut couriers)?, left));
     }
     let everything = async {
-        for (member, mut link) in members.iter().zip(links) {
+        for (mut link, mut left) in links {
             link.wait_for(|state| matches!(state, courier::ports::LinkState::Up { .. })).await?;
-            receipted(&member.spool).await?;
+            left.wait_for(|studies| *studies == 0).await?;
         }
         anyhow::Ok(())
     };
@@ -103,12 +103,21 @@ fn say(told: &Told) -> anyhow::Result<()> {
     crate::table::line(&serde_json::to_string(told)?)
 }
 
-async fn open(home: &Path, clock: &Arc<dyn Clock>) -> anyhow::Result<Member> {
+async fn open(
+    home: &Path,
+    files: Option<&PathBuf>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Member, u64, u64)> {
     let home = Home::at(home);
     let config = Config::load(&home.config())?;
     let device = Arc::new(Device::load(&home)?);
     let spool = open_spool(&home, &config, &device, Arc::clone(clock)).await?;
-    Ok(Member { spool, device, config })
+    let (objects, bytes) = match files {
+        Some(folder) => spool_folder(&spool, folder).await?,
+        None => (0, 0),
+    };
+    let outbox = Arc::new(Held::in_spool(spool).await?);
+    Ok((Member { outbox, device, config }, objects, bytes))
 }
 
 async fn spool_folder(spool: &Spool, folder: &Path) -> anyhow::Result<(u64, u64)> {
@@ -162,9 +171,9 @@ fn connect(
         software: "relay-benches".to_owned(),
         transport: TransportSettings::default(),
     };
-    let inbox = Arc::new(Inbox::new(member.spool.clone(), Arc::clone(&member.device), StdRng::from_os_rng()));
     let (state, link) = watch::channel(courier::initial_state());
-    let (outbox, clock, stop) = (Arc::new(member.spool.clone()), Arc::clone(clock), stop.clone());
+    let (outbox, inbox) = (Arc::clone(&member.outbox), Arc::new(Letters::default()));
+    let (clock, stop) = (Arc::clone(clock), stop.clone());
     couriers.spawn(async move {
         let rng = Box::new(StdRng::from_os_rng());
         if let Err(error) = courier::run(settings, outbox, inbox, clock, rng, state, stop).await {
@@ -172,12 +181,4 @@ fn connect(
         }
     });
     Ok(link)
-}
-
-async fn receipted(spool: &Spool) -> anyhow::Result<()> {
-    let mut changes = spool.subscribe();
-    while spool.unreceipted_bytes() > 0 {
-        changes.changed().await.context("the spool was closed")?;
-    }
-    Ok(())
 }

@@ -151,7 +151,7 @@ async fn peer(dir: &Path, folders: &[PathBuf]) -> anyhow::Result<Vec<String>> {
 }
 
 async fn idle(dir: &Path, agents: usize) -> anyhow::Result<Vec<String>> {
-    let mut group = Group::found(dir, agents).await?;
+    let mut group = Group::found(dir, dir, agents).await?;
     let before = process::memory(group.pid()?)?;
     let mut load = Load::start(&group.homes, &[]).await?;
     load.go().await?;

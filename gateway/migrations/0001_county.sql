@@ -343,6 +343,8 @@ CREATE TABLE letter (
   study_uid     TEXT NOT NULL,
   study_id      INTEGER REFERENCES study (id),
   body_hash     BLOB NOT NULL,
+  -- a status letter's few bytes; the bodies of all others are blobs
+  body          BLOB,
   length        INTEGER NOT NULL,
   -- 0 = critical notice, 1 = withdrawal, or report or plan of an urgent class, 2 = report, 3 = retake, 4 = status
   priority      INTEGER NOT NULL,

@@ -1,6 +1,6 @@
 //! Follow-up work: written in the transaction that makes it necessary, done by idempotent reconcilers.
 
-use crate::store::{Columns, StoreError, one_row};
+use crate::store::{Batch, Columns, StoreError, one_row};
 use relay_core::clock::{MINUTE_MS, SECOND_MS, UtcMs};
 use sqlx::SqliteConnection;
 
@@ -23,26 +23,16 @@ pub struct Job {
 }
 
 /// Adds a job unless it is there; a finished one of the same subject is opened again.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn add(
-    tx: &mut SqliteConnection,
-    kind: &'static str,
-    subject: &str,
-    now: UtcMs,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO job (kind, subject, state, not_before, created_at) VALUES ($1, $2, 'open', $3, $3)
-         ON CONFLICT (kind, subject) DO UPDATE SET state = 'open', not_before = excluded.not_before, attempts = 0",
-    )
-    .bind(kind)
-    .bind(subject)
-    .bind(now.0)
-    .execute(tx)
-    .await
-    .map(|_| ())
-    .map_err(StoreError::database("add a job"))
+pub fn add(batch: &mut Batch<'_>, kind: &'static str, subject: &str, now: UtcMs) {
+    batch
+        .add(
+            "add a job",
+            "INSERT INTO job (kind, subject, state, not_before, created_at) VALUES ($1, $2, 'open', $3, $3)
+             ON CONFLICT (kind, subject) DO UPDATE SET state = 'open', not_before = excluded.not_before, attempts = 0",
+        )
+        .bind(kind)
+        .bind(subject)
+        .bind(now.0);
 }
 
 /// Jobs of a kind that are due, oldest first, at most `limit`.

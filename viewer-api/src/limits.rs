@@ -63,7 +63,7 @@ pub const MAX_DECODE_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// their bytes in memory.
 pub const MAX_DICOM_HEADER_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes of an uncompressed frame in memory at a time when its preview is made.
-pub const MAX_STRIP_BYTES: u64 = 8 * 1024 * 1024;
+pub const MAX_STRIP_BYTES: u64 = 2 * 1024 * 1024;
 /// Memory for the preview of a frame that must be in memory whole (coded bytes, samples, the codec's own copy), in bytes;
 /// what needs more has no stored preview and is decoded when somebody asks for it.
 pub const PREVIEW_BUDGET_BYTES: u64 = 64 * 1024 * 1024;

@@ -29,8 +29,6 @@ const SLOW: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Status letters written in one round: eighty a second at most.
 const STATUSES: usize = 16;
-/// Studies looked at for it: some that cannot be written do not keep the others waiting.
-const STATUSES_LISTED: i64 = 256;
 
 /// Everything the reconcilers need.
 #[derive(Debug, Clone)]
@@ -141,20 +139,12 @@ impl Background {
     }
 
     async fn statuses(&self, again: &Notify) -> Result<(), StoreError> {
-        let stale = {
-            let mut tx = self.store.read().await?;
-            returns::stale_statuses(&mut tx, STATUSES_LISTED).await?
-        };
-        let mut written = 0;
-        for study in stale {
-            if written == STATUSES {
-                again.notify_one();
-                break;
-            }
-            match returns::write_status(&self.store, study, self.clock.now()).await {
-                Ok(()) => written += 1,
-                Err(error) => failed("statuses", &format!("study {study}"), &error),
-            }
+        let round = returns::write_statuses(&self.store, STATUSES, self.clock.now()).await?;
+        for (study, error) in &round.failed {
+            failed("statuses", &format!("study {study}"), error);
+        }
+        if round.more {
+            again.notify_one();
         }
         Ok(())
     }

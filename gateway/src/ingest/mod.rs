@@ -23,16 +23,14 @@ pub(crate) use settle::settle_with;
 pub use timing::clock_measured;
 
 use crate::link::ports::{ObjectState, ObjectWriter};
-use crate::store::{Columns, Store, StoreError, signed};
+use crate::store::{Batch, Store, StoreError};
 use open::OpenPartials;
 use quarantine::Quarantine;
 use relay_core::clock::{Clock, UtcMs};
 use relay_core::codes::{Code, Refusal};
-use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
+use relay_core::ids::{ClinicId, StudyUid};
 use relay_core::sla::SlaPolicy;
 use relay_core::study::{Manifest, ManifestError, ManifestObject};
-use sqlx::SqliteConnection;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use writer::PartialWriter;
 
@@ -75,6 +73,11 @@ impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ingest").field("room", &self.0.room).finish_non_exhaustive()
     }
+}
+
+/// Two commands of one study never run side by side.
+fn together_key(clinic: &ClinicId, study: &StudyUid) -> String {
+    format!("{clinic}/{study}")
 }
 
 fn full(what: &'static str) -> Refusal {
@@ -123,29 +126,42 @@ impl Ingest {
     ) -> Result<Vec<ObjectState>, Refusal> {
         manifest.check().map_err(|e| unlawful(&e))?;
         self.room_for(0)?;
-        let (owned_clinic, owned, policy) = (clinic.clone(), manifest.clone(), Arc::clone(&self.0.policy));
-        let id = self
-            .0
-            .store
-            .write(move |tx| {
-                Box::pin(async move { manifest::record(tx, &policy, &owned_clinic, &owned, now).await })
-            })
-            .await?;
-        let mut reader = self.0.store.read().await?;
-        let stored = stored(&mut reader, id).await?;
-        let refused = refused(&mut reader, clinic, manifest).await?;
+        let standing = self.record(clinic, manifest, now).await?;
         let mut states = Vec::with_capacity(manifest.objects.len());
-        for object in &manifest.objects {
-            states.push(if stored.contains(&object.hash) {
+        for (object, standing) in manifest.objects.iter().zip(standing) {
+            states.push(if standing.stored {
                 ObjectState::Stored
-            } else if let Some(refusal) = refused.get(&object.hash) {
-                ObjectState::Refused(refusal.clone())
+            } else if let Some(refusal) = standing.refused {
+                ObjectState::Refused(refusal)
             } else {
-                let partial = self.0.open.peek(&self.0.store, &mut reader, clinic, object).await?;
-                ObjectState::Missing(partial.missing(object.coded.length))
+                let here = self.0.open.peek(&self.0.store, clinic, object, standing.ranges).await;
+                ObjectState::Missing(here.missing(object.coded.length))
             });
         }
         Ok(states)
+    }
+
+    async fn record(
+        &self,
+        clinic: &ClinicId,
+        manifest: &Manifest,
+        now: UtcMs,
+    ) -> Result<Vec<manifest::Standing>, StoreError> {
+        let (owned, policy) = (Arc::new((clinic.clone(), manifest.clone())), Arc::clone(&self.0.policy));
+        if manifest.context.retake_of.is_some() {
+            // It withdraws another study, of which something else may just be arriving.
+            let work = self.0.store.write(move |tx| {
+                Box::pin(
+                    async move { manifest::record(Batch::on(tx), &policy, &owned.0, &owned.1, now).await },
+                )
+            });
+            return work.await;
+        }
+        let work = self.0.store.write_together(together_key(clinic, &manifest.study), move |batch| {
+            let (owned, policy) = (Arc::clone(&owned), Arc::clone(&policy));
+            Box::pin(async move { manifest::record(batch, &policy, &owned.0, &owned.1, now).await })
+        });
+        work.await
     }
 
     /// Opens a writer at `offset` of the coded form of an announced object.
@@ -164,10 +180,12 @@ impl Ingest {
                 format!("offset {offset} is behind the end of the coded form ({})", object.coded.length);
             return Err(Refusal::new(Code::RefusedUnannounced, "offset", reason));
         }
-        let mut reader = self.0.store.read().await?;
-        announced(&mut reader, clinic, study, object).await?;
+        let before = {
+            let mut reader = self.0.store.read().await?;
+            open::before(&mut reader, clinic, study, object).await?
+        };
         self.room_for(object.coded.length - offset)?;
-        let state = self.0.open.open(&self.0.store, &mut reader, clinic, study, object).await?;
+        let state = self.0.open.open(&self.0.store, clinic, study, object, before).await?;
         Ok(Box::new(PartialWriter::new(
             self.clone(),
             state,
@@ -188,81 +206,6 @@ impl Ingest {
             .set(u32::try_from(free >> 20).map_or(f64::MAX, f64::from) * 1_048_576.0);
         if free < self.0.room.free_floor_bytes.saturating_add(bytes) { Err(full("disk")) } else { Ok(()) }
     }
-}
-
-/// Hashes of a study that are durable here and whose file is whole.
-async fn stored(tx: &mut SqliteConnection, id: i64) -> Result<BTreeSet<ObjectHash>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT o.hash FROM object o JOIN location l ON l.hash = o.hash AND l.status = 'ok' WHERE o.study_id = $1",
-    )
-    .bind(id)
-    .fetch_all(tx)
-    .await
-    .map_err(StoreError::database("read a study's objects"))?;
-    let key = id.to_string();
-    rows.iter().map(|row| Columns::of(row, "object", &key).hash("hash")).collect()
-}
-
-/// Refusals that still stand: whatever is wrong with the bytes themselves, and whatever was refused under this generation.
-/// A digest or coding fault may be a disk fault at the clinic: a newer manifest may try again.
-async fn refused(
-    tx: &mut SqliteConnection,
-    clinic: &ClinicId,
-    manifest: &Manifest,
-) -> Result<BTreeMap<ObjectHash, Refusal>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT hash, code, field, reason, generation FROM refused WHERE clinic = $1 AND study_uid = $2",
-    )
-    .bind(clinic.as_str())
-    .bind(manifest.study.as_str())
-    .fetch_all(tx)
-    .await
-    .map_err(StoreError::database("read refusals"))?;
-    let generation = signed(manifest.generation)?;
-    let mut found = BTreeMap::new();
-    for row in &rows {
-        let c = Columns::of(row, "refused", manifest.study.as_str());
-        let number: u16 = c.unsigned("code")?;
-        let code = Code::from_number(number).unwrap_or(Code::Internal);
-        let transient = matches!(code, Code::RefusedDigest | Code::RefusedEncoding);
-        if transient && generation > c.get::<i64>("generation")? {
-            continue;
-        }
-        let refusal = Refusal::new(code, c.get::<String>("field")?, c.get::<String>("reason")?);
-        found.insert(c.hash("hash")?, refusal);
-    }
-    Ok(found)
-}
-
-/// Bytes are taken only for an object that a manifest has named with exactly this form.
-async fn announced(
-    tx: &mut SqliteConnection,
-    clinic: &ClinicId,
-    study: &StudyUid,
-    object: &ManifestObject,
-) -> Result<(), Refusal> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM announced a JOIN study s ON s.id = a.study_id
-         WHERE s.clinic = $1 AND s.uid = $2 AND a.hash = $3 AND a.length = $4
-           AND a.coded_length = $5 AND a.coded_hash = $6 AND a.coded_encoding = $7",
-    )
-    .bind(clinic.as_str())
-    .bind(study.as_str())
-    .bind(&object.hash.0[..])
-    .bind(signed(object.length)?)
-    .bind(signed(object.coded.length)?)
-    .bind(&object.coded.hash.0[..])
-    .bind(object.coded.encoding.word())
-    .fetch_optional(tx)
-    .await
-    .map_err(StoreError::database("find an announced object"))?;
-    found.map(|_| ()).ok_or_else(|| {
-        Refusal::new(
-            Code::RefusedUnannounced,
-            "object",
-            "no manifest of this study names this object in this form",
-        )
-    })
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 //! connections of one agent (the old one not yet timed out) cannot disturb each other.
 
 use super::ranges::Ranges;
-use super::record;
 use crate::link::ports::ObjectReceipt;
-use crate::store::{Columns, Store, StoreError};
+use crate::store::{Columns, Store, StoreError, signed};
 use relay_core::codes::{Code, Refusal};
 use relay_core::durable::Partial;
 use relay_core::ids::{ClinicId, ObjectHash, StudyUid};
@@ -83,28 +82,28 @@ impl OpenPartials {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
-    /// What is here of the object, without opening it.
+    /// What is here of the object, without opening it; `synced` is what the table says of it.
     pub(super) async fn peek(
         &self,
         store: &Store,
-        reader: &mut SqliteConnection,
         clinic: &ClinicId,
         object: &ManifestObject,
-    ) -> Result<Ranges, StoreError> {
-        if let Some((_, shared)) = self.find(&(clinic.clone(), object.coded.hash)) {
-            return Ok(shared.written());
+        synced: Option<Ranges>,
+    ) -> Ranges {
+        match self.find(&(clinic.clone(), object.coded.hash)) {
+            Some((_, shared)) => shared.written(),
+            None => on_disk(store, clinic, object, synced).await,
         }
-        synced(store, reader, clinic, object).await
     }
 
-    /// The shared state of the object, read from the store when nobody holds it.
+    /// The shared state of the object; `before` counts when nobody holds it.
     pub(super) async fn open(
         &self,
         store: &Store,
-        reader: &mut SqliteConnection,
         clinic: &ClinicId,
         study: &StudyUid,
         object: &ManifestObject,
+        before: Before,
     ) -> Result<Shared, StoreError> {
         let (key, owner) = ((clinic.clone(), object.coded.hash), (study.clone(), object.hash));
         match self.find(&key) {
@@ -117,11 +116,8 @@ impl OpenPartials {
             Some(_) => self.close(clinic, object),
             None => {}
         }
-        let done = match record::study_id(reader, clinic, study).await? {
-            Some(id) => record::receipt(reader, id, &object.hash).await?.map(Ok),
-            None => None,
-        };
-        let written = synced(store, reader, clinic, object).await?;
+        let done = before.receipt.map(Ok);
+        let written = on_disk(store, clinic, object, before.synced).await;
         let state = Mutex::new(PartialState { done, ..PartialState::default() });
         let fresh = Arc::new(Unfinished { state, written: std::sync::Mutex::new(written) });
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,23 +143,61 @@ impl OpenPartials {
     }
 }
 
-/// What the table says was synced, cut to what the file can hold.
-async fn synced(
-    store: &Store,
+/// What the store knows of an object before its bytes come.
+pub(super) struct Before {
+    receipt: Option<ObjectReceipt>,
+    synced: Option<Ranges>,
+}
+
+/// Bytes are taken only for an object that a manifest has named with exactly this form.
+pub(super) async fn before(
     reader: &mut SqliteConnection,
     clinic: &ClinicId,
+    study: &StudyUid,
     object: &ManifestObject,
-) -> Result<Ranges, StoreError> {
-    let row = sqlx::query("SELECT ranges FROM partial WHERE clinic = $1 AND coded_hash = $2")
-        .bind(clinic.as_str())
-        .bind(&object.coded.hash.0[..])
-        .fetch_optional(reader)
-        .await
-        .map_err(StoreError::database("read a partial"))?;
-    let Some(row) = row else { return Ok(Ranges::default()) };
-    let key = object.coded.hash.to_hex();
-    let ranges: Ranges = Columns::of(&row, "partial", &key).json("ranges")?;
+) -> Result<Before, Refusal> {
+    let row = sqlx::query(
+        "SELECT o.sha256, o.stored_at, p.ranges FROM announced a JOIN study s ON s.id = a.study_id
+         LEFT JOIN location l ON l.hash = a.hash AND l.status = 'ok'
+         LEFT JOIN object o ON o.study_id = s.id AND o.hash = l.hash
+         LEFT JOIN partial p ON p.clinic = s.clinic AND p.coded_hash = a.coded_hash
+         WHERE s.clinic = $1 AND s.uid = $2 AND a.hash = $3 AND a.length = $4
+           AND a.coded_length = $5 AND a.coded_hash = $6 AND a.coded_encoding = $7",
+    )
+    .bind(clinic.as_str())
+    .bind(study.as_str())
+    .bind(&object.hash.0[..])
+    .bind(signed(object.length)?)
+    .bind(signed(object.coded.length)?)
+    .bind(&object.coded.hash.0[..])
+    .bind(object.coded.encoding.word())
+    .fetch_optional(reader)
+    .await
+    .map_err(StoreError::database("find an announced object"))?;
+    let reason = "no manifest of this study names this object in this form";
+    let row = row.ok_or_else(|| Refusal::new(Code::RefusedUnannounced, "object", reason))?;
+    let key = object.hash.to_hex();
+    let c = Columns::of(&row, "object", &key);
+    let receipt = match c.time_or_none("stored_at")? {
+        Some(stored_at) => Some(ObjectReceipt { hash: object.hash, sha256: c.sha256("sha256")?, stored_at }),
+        None => None,
+    };
+    let synced = match c.get::<Option<String>>("ranges")? {
+        Some(_) => Some(c.json("ranges")?),
+        None => None,
+    };
+    Ok(Before { receipt, synced })
+}
+
+/// What the table says was synced, cut to what the file can hold.
+async fn on_disk(
+    store: &Store,
+    clinic: &ClinicId,
+    object: &ManifestObject,
+    synced: Option<Ranges>,
+) -> Ranges {
+    let Some(ranges) = synced else { return Ranges::default() };
     let path = store.blobs().partial_path(&name_of(clinic, object));
     let length = tokio::fs::metadata(path).await.map_or(0, |m| m.len());
-    Ok(ranges.cut(length))
+    ranges.cut(length)
 }

@@ -1,7 +1,7 @@
 use super::samples::{Film, Lab, NOW, STUDY, clinic, manifest, only, plain, study, zstd_coded};
 use super::*;
 use relay_core::clock::HOUR_MS;
-use relay_core::ids::Sha256;
+use relay_core::ids::{ObjectHash, Sha256};
 use relay_core::study::{Class, Completeness, StudyContext};
 
 fn film(sop: u32) -> Vec<u8> {
@@ -426,8 +426,9 @@ async fn nobody_waits_for_an_object_that_is_being_proven_to_learn_what_is_missin
     lab.offer("a", &offer).await.unwrap();
     lab.send("a", &offer.study, &plain(&bytes), &bytes, 0..5 << 20).await.unwrap();
     let mut reader = lab.store.read().await.unwrap();
-    let open = &lab.ingest.0.open;
-    let held = open.open(&lab.store, &mut reader, &clinic("a"), &offer.study, &plain(&bytes)).await.unwrap();
+    let (open, from, object) = (&lab.ingest.0.open, clinic("a"), plain(&bytes));
+    let before = open::before(&mut reader, &from, &offer.study, &object).await.unwrap();
+    let held = open.open(&lab.store, &from, &offer.study, &object, before).await.unwrap();
     // As while it is hashed.
     let _state = held.state.lock().await;
     drop(reader);

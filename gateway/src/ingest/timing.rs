@@ -4,7 +4,7 @@
 use super::exam_time::Known;
 use super::facts::ExamFacts;
 use crate::sla;
-use crate::store::{Columns, StoreError, one_row};
+use crate::store::{Batch, Columns, StoreError, one_row};
 use relay_core::clock::{SECOND_MS, UtcMs};
 use relay_core::ids::ClinicId;
 use relay_core::sla::SlaPolicy;
@@ -20,67 +20,65 @@ const DOUBTED: &str = "_doubted";
 /// A file has told its exam time: keep the text; use the time unless the manifest gave one; learn the device's clock from
 /// the first object of the study.
 pub(super) async fn learn(
-    tx: &mut SqliteConnection,
+    batch: &mut Batch<'_>,
     id: i64,
     exam: &ExamFacts,
     first: bool,
     now: UtcMs,
 ) -> Result<(), StoreError> {
     let source = if exam.doubtful { format!("{}{DOUBTED}", exam.source) } else { exam.source.clone() };
-    let done = sqlx::query(
-        "UPDATE study SET exam_time_text = coalesce(exam_time_text, $2), exam_time_zone = coalesce(exam_time_zone, $3),
-             exam_time_source = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_source ELSE $4 END,
-             exam_time_ms = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_ms
-                                 ELSE max(coalesce(exam_time_ms, $5), $5) END
-         WHERE id = $1",
-    )
-    .bind(id)
-    .bind(&exam.text)
-    .bind(&exam.zone)
-    .bind(source)
-    .bind(exam.at.map(|t| t.0))
-    .execute(&mut *tx)
-    .await
-    .map_err(StoreError::database("keep the exam time"))?;
-    one_row(&done, "study", id)?;
+    batch
+        .add(
+            "keep the exam time",
+            "UPDATE study SET exam_time_text = coalesce(exam_time_text, $2), exam_time_zone = coalesce(exam_time_zone, $3),
+                 exam_time_source = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_source ELSE $4 END,
+                 exam_time_ms = CASE WHEN exam_time_source LIKE 'manifest%' OR $5 IS NULL THEN exam_time_ms
+                                     ELSE max(coalesce(exam_time_ms, $5), $5) END
+             WHERE id = $1",
+        )
+        .bind(id)
+        .bind(&exam.text)
+        .bind(&exam.zone)
+        .bind(source)
+        .bind(exam.at.map(|t| t.0))
+        .one_row("study", id);
     if let (true, false, Some(at)) = (first, exam.doubtful, exam.at) {
-        sample(tx, id, at, now).await?;
+        sample(batch, id, at, now);
     }
-    retime(tx, id, now).await
+    retime(batch, id, now).await
 }
 
 /// Follows the smallest arrival minus exam time down at once and up slowly, so that a clock that was set right is believed
 /// again after some twenty studies.
-async fn sample(tx: &mut SqliteConnection, id: i64, exam: UtcMs, now: UtcMs) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO device (clinic, source, offset_ms, samples, updated_at)
-         SELECT clinic, source, first_object_at - $2, 1, $3 FROM study WHERE id = $1
-         ON CONFLICT (clinic, source) DO UPDATE SET
-             offset_ms = min(excluded.offset_ms, offset_ms + (excluded.offset_ms - offset_ms) / 8),
-             samples = samples + 1, updated_at = excluded.updated_at",
-    )
-    .bind(id)
-    .bind(exam.0)
-    .bind(now.0)
-    .execute(tx)
-    .await
-    .map(|_| ())
-    .map_err(StoreError::database("learn a device clock"))
+fn sample(batch: &mut Batch<'_>, id: i64, exam: UtcMs, now: UtcMs) {
+    batch
+        .add(
+            "learn a device clock",
+            "INSERT INTO device (clinic, source, offset_ms, samples, updated_at)
+             SELECT clinic, source, first_object_at - $2, 1, $3 FROM study WHERE id = $1
+             ON CONFLICT (clinic, source) DO UPDATE SET
+                 offset_ms = min(excluded.offset_ms, offset_ms + (excluded.offset_ms - offset_ms) / 8),
+                 samples = samples + 1, updated_at = excluded.updated_at",
+        )
+        .bind(id)
+        .bind(exam.0)
+        .bind(now.0);
 }
 
 /// Computes T0 again from what is stored.
-pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
-    let row = sqlx::query(
-        "SELECT s.exam_time_ms, s.exam_time_source, s.first_object_at,
-                coalesce(s.clock_offset_ms, c.clock_offset_ms) AS clock_offset_ms, s.clock_jumped,
-                d.offset_ms, d.samples
-         FROM study s JOIN clinic c ON c.id = s.clinic LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source
-         WHERE s.id = $1",
-    )
-    .bind(id)
-    .fetch_one(&mut *tx)
-    .await
-    .map_err(StoreError::database("read the times of a study"))?;
+pub(super) async fn retime(batch: &mut Batch<'_>, id: i64, now: UtcMs) -> Result<(), StoreError> {
+    batch
+        .add(
+            "read the times of a study",
+            "SELECT s.exam_time_ms, s.exam_time_source, s.first_object_at,
+                    coalesce(s.clock_offset_ms, c.clock_offset_ms) AS clock_offset_ms, s.clock_jumped,
+                    d.offset_ms, d.samples
+             FROM study s JOIN clinic c ON c.id = s.clinic
+             LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source
+             WHERE s.id = $1",
+        )
+        .bind(id);
+    let row = batch.only_row().await?;
     let key = id.to_string();
     let c = Columns::of(&row, "study", &key);
     let source: Option<String> = c.get("exam_time_source")?;
@@ -96,18 +94,18 @@ pub(super) async fn retime(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Re
         now,
     };
     let t0 = known.t0();
-    let done = sqlx::query(
-        "UPDATE study SET t0 = $2, time_suspect = $3, device_offset_ms = $4, clock_offset_ms = $5 WHERE id = $1",
-    )
-    .bind(id)
-    .bind(t0.at.0)
-    .bind(t0.suspect || jumped)
-    .bind(t0.device_offset_ms)
-    .bind(clock_offset_ms)
-    .execute(tx)
-    .await
-    .map_err(StoreError::database("set T0"))?;
-    one_row(&done, "study", id)
+    batch
+        .add(
+            "set T0",
+            "UPDATE study SET t0 = $2, time_suspect = $3, device_offset_ms = $4, clock_offset_ms = $5 WHERE id = $1",
+        )
+        .bind(id)
+        .bind(t0.at.0)
+        .bind(t0.suspect || jumped)
+        .bind(t0.device_offset_ms)
+        .bind(clock_offset_ms)
+        .one_row("study", id);
+    Ok(())
 }
 
 /// A measured offset that differs from the one before by more than this is a clock that was set, not one that drifts.
@@ -162,18 +160,18 @@ pub async fn clock_measured(
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::database("find studies of an unmeasured clock"))?;
+    let mut batch = Batch::on(tx);
     for id in ids {
-        sqlx::query(
-            "UPDATE study SET clock_offset_ms = $2, clock_jumped = max(clock_jumped, $3) WHERE id = $1",
-        )
-        .bind(id)
-        .bind(offset_ms)
-        .bind(jumped)
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::database("time a study by a measured clock"))?;
-        retime(tx, id, now).await?;
-        sla::refresh(tx, policy, id).await?;
+        batch
+            .add(
+                "time a study by a measured clock",
+                "UPDATE study SET clock_offset_ms = $2, clock_jumped = max(clock_jumped, $3) WHERE id = $1",
+            )
+            .bind(id)
+            .bind(offset_ms)
+            .bind(jumped);
+        retime(&mut batch, id, now).await?;
+        sla::refresh_in(&mut batch, policy, id).await?;
     }
-    Ok(())
+    batch.run().await
 }

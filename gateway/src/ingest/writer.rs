@@ -4,7 +4,7 @@ use super::facts::{self, NotAdmitted, ObjectFacts};
 use super::open::{PartialState, Shared, name_of};
 use super::ranges::Ranges;
 use super::restore::{self, RestoreError};
-use super::{Ingest, SYNC_BYTES, full, record};
+use super::{Ingest, SYNC_BYTES, full, record, together_key};
 use crate::link::ports::{ObjectReceipt, ObjectWriter};
 use crate::store::QUARANTINE_DIR;
 use async_trait::async_trait;
@@ -188,8 +188,12 @@ impl PartialWriter {
             now,
         };
         let (store, policy) = (&self.ingest.0.store, Arc::clone(&self.ingest.0.policy));
+        let arrived = Arc::new(arrived);
         store
-            .write(move |tx| Box::pin(async move { record::object(tx, &policy, &arrived).await }))
+            .write_together(together_key(&self.clinic, &self.study), move |batch| {
+                let (arrived, policy) = (Arc::clone(&arrived), Arc::clone(&policy));
+                Box::pin(async move { record::object(batch, &policy, &arrived).await })
+            })
             .await
             .map_err(Refusal::from)
     }
@@ -279,12 +283,13 @@ fn put_small(
         Encoding::Film => return None,
     };
     // What has the name already may be rotten: the long way proves it.
-    if ObjectHash::of(&plain) != object.hash || blobs.contains(&object.hash) {
+    let hash = ObjectHash::of(&plain);
+    if hash != object.hash || blobs.contains(&object.hash) {
         return None;
     }
     let read = std::panic::AssertUnwindSafe(|| facts::admit_from(std::io::Cursor::new(&plain[..]), study));
     let facts = std::panic::catch_unwind(read).ok()?.ok()?;
-    blobs.put(&plain).ok()?;
+    blobs.put_named(hash, &plain).ok()?;
     Some((Sha256::of(&plain), facts))
 }
 

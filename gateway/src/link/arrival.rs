@@ -4,6 +4,7 @@ use super::clerk::{CUSTODY_DEADLINE, late};
 use super::connection::Message;
 use super::ports::{Custody, ObjectWriter};
 use super::turns::{OwnTurns, STALL};
+use super::window::Sending;
 use quinn::{ReadError, RecvStream};
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
@@ -37,6 +38,8 @@ pub(super) struct Arrival {
     pub(super) custody: Arc<dyn Custody>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) turns: OwnTurns,
+    #[expect(dead_code, reason = "held, not read")]
+    pub(super) sending: Arc<Sending>,
     pub(super) messages: mpsc::Sender<Message>,
 }
 

@@ -5,7 +5,9 @@ use super::clerk::{CUSTODY_DEADLINE, Clerk, MAX_ORDERS, Order, Reply, late};
 use super::ports::Custody;
 use super::presence::Presence;
 use super::turns::{OwnTurns, Turns};
+use super::window::{Sending, Windows};
 use super::{Peer, Reception, dispatch};
+use quinn::VarInt;
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{LetterId, ObjectHash, StudyUid};
@@ -17,7 +19,7 @@ use relay_core::link::limits::MAX_DATA_STREAMS;
 use relay_core::link::{Now, close_code};
 use relay_core::study::Manifest;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -51,6 +53,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: GatewaySettings,
     pub(super) turns: Turns,
+    pub(super) windows: Windows,
     pub(super) started: Instant,
     /// First stage of shutdown.
     pub(super) leaving: CancellationToken,
@@ -127,6 +130,8 @@ pub(super) struct Desk<'a> {
     look_due: bool,
     look_at: Instant,
     turns: OwnTurns,
+    /// Lives while objects are arriving.
+    sending: Weak<Sending>,
     /// Critical notices on their way: other letters pause meanwhile.
     ringing: Arc<watch::Sender<usize>>,
     seen_at: Instant,
@@ -184,6 +189,7 @@ pub(super) async fn serve(
         look_due: false,
         look_at: now + LOOK_INTERVAL,
         turns: shared.turns.own(),
+        sending: Weak::new(),
         ringing: Arc::new(watch::Sender::new(0)),
         seen_at: now,
         seen_offset: None,
@@ -237,7 +243,10 @@ impl Desk<'_> {
 
     async fn wait(&mut self) -> Input {
         let timeout = self.link.next_timeout().map(|at| self.shared.started + Duration::from_millis(at));
-        let letters = self.letters_due.then_some(self.letters_at);
+        let asks = self.link.is_up() && (self.letters_due || self.look_due || !self.delayed.is_empty());
+        let full = self.clerk.capacity() == 0;
+        // Without room at the clerk's the timer would only find that out again and again.
+        let letters = (asks && !full && self.letters_due).then_some(self.letters_at);
         let timer = [timeout, letters].into_iter().flatten().fold(self.look_at, Instant::min);
         let streams = self.tasks.len() < MAX_DATA_STREAMS as usize * 2 + MAX_OFFERS_AT_WORK;
         tokio::select! {
@@ -248,6 +257,7 @@ impl Desk<'_> {
             },
             // Before what may always be ready, so that no deadline is missed under load.
             () = tokio::time::sleep_until(timer) => Input::Timer,
+            Ok(_room) = self.clerk.reserve(), if asks && full => Input::Timer,
             Some(message) = self.inbox.recv() => Input::Message(message),
             chunk = self.requests.read_chunk(DATA_CHUNK_BYTES, true), if self.link.wants_input() => match chunk {
                 Ok(Some(chunk)) => Input::Control(chunk.bytes),
@@ -332,12 +342,15 @@ impl Desk<'_> {
     fn take_stream(&mut self, stream: quinn::RecvStream) {
         let number = self.next_stream;
         self.next_stream += 1;
+        let (sending, window) = self.shared.windows.begin(&mut self.sending);
+        self.connection.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
         let arrival = Arrival {
             number,
             clinic: self.peer.identity.clinic.clone(),
             custody: Arc::clone(&self.shared.custody),
             clock: Arc::clone(&self.shared.clock),
             turns: self.turns.clone(),
+            sending,
             messages: self.messages.clone(),
         };
         self.tasks.spawn(arrival.run(stream));
@@ -351,7 +364,7 @@ impl Desk<'_> {
     }
 
     fn ask_clerk(&mut self) {
-        // A full clerk: it is asked in the next round.
+        // A full clerk is asked when it has room again: `wait` waits for it.
         if !self.link.is_up() {
             return;
         }
@@ -366,12 +379,12 @@ impl Desk<'_> {
         if self.letters_due && now >= self.letters_at && self.clerk.try_send(Order::ListLetters).is_ok() {
             (self.letters_due, self.letters_at) = (false, now + LETTER_PAUSE);
         }
-        if self.look_due
-            && self.clerk.try_send(Order::AskWelcome).is_ok()
-            && self.clerk.try_send(Order::ListDamaged).is_ok()
-        {
-            self.look_due = false;
+        for order in [Order::AskWelcome, Order::ListDamaged] {
+            if self.look_due && self.clerk.try_send(order).is_err() {
+                return;
+            }
         }
+        self.look_due = false;
     }
 
     /// TLS has judged the certificate when the connection was made; it may have run out since.

@@ -5,6 +5,7 @@ use super::ports::Custody;
 use super::presence::{Live, Registry};
 use super::transport::{self, ListenError, TransportSettings};
 use super::turns::Turns;
+use super::window::Windows;
 use super::{Peer, Reception};
 use relay_certs::serial::Serial;
 use relay_core::clock::Clock;
@@ -131,6 +132,7 @@ impl LinkListener {
             clock,
             settings,
             turns: Turns::default(),
+            windows: Windows::default(),
             started: Instant::now(),
             leaving: CancellationToken::new(),
         });

@@ -12,6 +12,7 @@ pub mod ports;
 mod presence;
 mod transport;
 mod turns;
+mod window;
 
 use async_trait::async_trait;
 use relay_certs::certificate::{CertificateError, PeerIdentity};

@@ -1,5 +1,6 @@
 //! How QUIC is set up at the gateway: socket, timers, windows, congestion control.
 
+use super::window::ALONE_BYTES;
 use quinn::congestion::{ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::QuicServerConfig;
 use relay_core::link::limits::MAX_DATA_STREAMS;
@@ -10,9 +11,6 @@ use std::time::Duration;
 /// Bytes on their way on one stream. At most 2 MiB: quinn aborts the connection when one stream's buffer has more than
 /// a thousand gaps, which 2 MiB in packets of 1,200 bytes cannot reach at any loss that leaves a link usable.
 const STREAM_RECEIVE_WINDOW: u32 = 2 * 1024 * 1024;
-/// Bytes on their way on one connection, not yet taken by custody: 100 Mbit/s at 400 ms. Bounds the gateway's memory,
-/// clinics that send × this.
-const RECEIVE_WINDOW: u32 = 6 * 1024 * 1024;
 /// Bytes given to the transport ahead of the wire, per connection: letters are small.
 pub(super) const SEND_WINDOW: u64 = 2 * 1024 * 1024;
 /// Socket buffers: all clinics share one socket; 4 MiB are 30 ms at 1 Gbit/s.
@@ -80,7 +78,7 @@ pub(super) fn server_config(
         .keep_alive_interval(Some(settings.keep_alive))
         .max_idle_timeout(Some(idle))
         .stream_receive_window(STREAM_RECEIVE_WINDOW.into())
-        .receive_window(RECEIVE_WINDOW.into())
+        .receive_window((ALONE_BYTES as u32).into())
         .send_window(SEND_WINDOW)
         .max_concurrent_uni_streams(MAX_DATA_STREAMS.into())
         .max_concurrent_bidi_streams(1_u32.into())

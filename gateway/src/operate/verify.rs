@@ -133,7 +133,7 @@ pub(super) async fn paper_hashes(
     tx: &mut sqlx::SqliteConnection,
 ) -> Result<Vec<(String, String, ObjectHash)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT 'letter' AS kind, id AS key, body_hash AS hash FROM letter
+        "SELECT 'letter' AS kind, id AS key, body_hash AS hash FROM letter WHERE body IS NULL
          UNION ALL SELECT 'report', report || ' v' || version, package_hash FROM report_version
          UNION ALL SELECT 'note', clinic || '/' || id, body_hash FROM note",
     )

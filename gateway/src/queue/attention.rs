@@ -1,6 +1,6 @@
 //! What a signed study still asks of its author: one row for each reason, so that none hides another.
 
-use crate::store::{StoreError, signed};
+use crate::store::{Batch, StoreError, signed};
 use relay_core::clock::UtcMs;
 use relay_core::ids::ReportId;
 use sqlx::SqliteConnection;
@@ -10,27 +10,17 @@ pub const LATE_OBJECTS: &str = "late_objects";
 /// The identity of a signed study was corrected: 待更正.
 pub const IDENTITY_CORRECTED: &str = "identity_corrected";
 
-/// Asks the item's author; asked again while open, it stays as it is. Says whether it is new.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn ask(
-    tx: &mut SqliteConnection,
-    work_item: i64,
-    reason: &'static str,
-    now: UtcMs,
-) -> Result<bool, StoreError> {
-    sqlx::query(
-        "INSERT INTO attention (work_item, reason, owner, at) SELECT id, $2, author, $3 FROM work_item WHERE id = $1
-         ON CONFLICT (work_item, reason) WHERE settled_at IS NULL DO NOTHING",
-    )
-    .bind(work_item)
-    .bind(reason)
-    .bind(now.0)
-    .execute(tx)
-    .await
-    .map(|done| done.rows_affected() > 0)
-    .map_err(StoreError::database("ask for attention"))
+/// Asks the item's author; asked again while open, it stays as it is.
+pub fn ask(batch: &mut Batch<'_>, work_item: i64, reason: &'static str, now: UtcMs) {
+    batch
+        .add(
+            "ask for attention",
+            "INSERT INTO attention (work_item, reason, owner, at) SELECT id, $2, author, $3 FROM work_item WHERE id = $1
+             ON CONFLICT (work_item, reason) WHERE settled_at IS NULL DO NOTHING",
+        )
+        .bind(work_item)
+        .bind(reason)
+        .bind(now.0);
 }
 
 /// An author has signed a version over the study as it is now: everything asked before is answered.

@@ -2,7 +2,7 @@
 
 use super::void::Withdrawal;
 use crate::queue::{self, StoredItem, attention};
-use crate::store::{Columns, Scope, Store, StoreError, event, one_row};
+use crate::store::{Batch, Columns, Scope, Store, StoreError, event, one_row};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use sqlx::SqliteConnection;
@@ -59,7 +59,9 @@ pub async fn correct_identity(
             record(tx, &stored, &reader, &patient, &reason, now).await?;
             let withdrawn = withdrawal.apply(tx, &stored, &reader, now).await?;
             if withdrawn {
-                attention::ask(tx, stored.id, attention::IDENTITY_CORRECTED, now).await?;
+                let mut batch = Batch::on(tx);
+                attention::ask(&mut batch, stored.id, attention::IDENTITY_CORRECTED, now);
+                batch.run().await?;
             }
             let facts = serde_json::json!({ "signed_before": withdrawn });
             let kind = "study.identity_corrected";

@@ -11,7 +11,7 @@ mod status;
 
 pub use notes::NoteJudge;
 pub use retry::{connected, offer_again, unreceived};
-pub use status::{stale as stale_statuses, write_status};
+pub use status::{Round, write_statuses};
 
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
@@ -65,11 +65,15 @@ impl Returns {
         Ok(outbox::pending(&mut tx, clinic, limit, now).await?)
     }
 
-    /// The body of a letter; the attempt is recorded before it is given out.
+    /// The body of a letter; the attempt to send a report, plan, notice or request is recorded before it is given out.
     ///
     /// # Errors
     /// `NOT_FOUND`, `STORAGE_FAILED`.
     pub async fn body(&self, clinic: &ClinicId, id: &LetterId, now: UtcMs) -> Result<Bytes, Refusal> {
+        let short = outbox::short_body(&mut *self.store.read().await?, clinic, id).await?;
+        if let Some(body) = short {
+            return Ok(Bytes::from(body));
+        }
         let (to, letter) = (clinic.clone(), id.clone());
         let hash = self
             .store
@@ -89,6 +93,14 @@ impl Returns {
         stored_at: UtcMs,
         now: UtcMs,
     ) -> Result<(), Refusal> {
+        let told = Arc::new((clinic.clone(), id.clone()));
+        let status = self.store.write_together(id.to_string(), move |batch| {
+            let told = Arc::clone(&told);
+            Box::pin(async move { receipts::status_received(batch, &told.0, &told.1, stored_at, now).await })
+        });
+        if status.await? {
+            return Ok(());
+        }
         let (from, letter, policy) = (clinic.clone(), id.clone(), Arc::clone(&self.policy));
         self.write(move |tx| {
             Box::pin(async move { receipts::received(tx, &policy, &from, &letter, stored_at, now).await })

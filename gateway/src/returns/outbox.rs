@@ -1,6 +1,6 @@
 //! Letters that wait.
 
-use crate::store::{Columns, Store, StoreError, one_row, signed};
+use crate::store::{Batch, Columns, Store, StoreError, signed};
 use bytes::Bytes;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
@@ -51,6 +51,20 @@ pub(super) async fn pending(
     Ok(letters)
 }
 
+/// The body of a letter that stands in its row; its attempts are not counted.
+pub(super) async fn short_body(
+    tx: &mut SqliteConnection,
+    clinic: &ClinicId,
+    id: &LetterId,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    sqlx::query_scalar("SELECT body FROM letter WHERE id = $1 AND clinic = $2 AND body IS NOT NULL")
+        .bind(id.as_str())
+        .bind(clinic.as_str())
+        .fetch_optional(tx)
+        .await
+        .map_err(StoreError::database("read a short letter"))
+}
+
 /// Records that the letter is about to travel; gives the address of its body.
 pub(super) async fn attempt(
     tx: &mut SqliteConnection,
@@ -58,27 +72,25 @@ pub(super) async fn attempt(
     id: &LetterId,
     now: UtcMs,
 ) -> Result<ObjectHash, StoreError> {
-    let row = sqlx::query(
-        "UPDATE letter SET attempts = attempts + 1, sent_at = coalesce(sent_at, $3) WHERE id = $1 AND clinic = $2
-         RETURNING body_hash",
-    )
-    .bind(id.as_str())
-    .bind(clinic.as_str())
-    .bind(now.0)
-    .fetch_optional(&mut *tx)
-    .await
-    .map_err(StoreError::database("record an attempt"))?
-    .ok_or_else(|| unknown(id))?;
-    let hash = Columns::of(&row, "letter", id.as_str()).hash("body_hash")?;
-    sqlx::query(
-        "UPDATE report_version SET delivery = 'sent', sent_at = $2 WHERE letter = $1 AND delivery = 'queued'",
-    )
-    .bind(id.as_str())
-    .bind(now.0)
-    .execute(tx)
-    .await
-    .map_err(StoreError::database("mark a version as sent"))?;
-    Ok(hash)
+    let mut batch = Batch::on(tx);
+    batch
+        .add(
+            "mark a version as sent",
+            "UPDATE report_version SET delivery = 'sent', sent_at = $2 WHERE letter = $1 AND delivery = 'queued'",
+        )
+        .bind(id.as_str())
+        .bind(now.0);
+    batch
+        .add(
+            "record an attempt",
+            "UPDATE letter SET attempts = attempts + 1, sent_at = coalesce(sent_at, $3) WHERE id = $1 AND clinic = $2
+             RETURNING body_hash",
+        )
+        .bind(id.as_str())
+        .bind(clinic.as_str())
+        .bind(now.0);
+    let row = batch.row().await?.ok_or_else(|| unknown(id))?;
+    Columns::of(&row, "letter", id.as_str()).hash("body_hash")
 }
 
 pub(super) fn unknown(id: &LetterId) -> StoreError {
@@ -130,15 +142,4 @@ pub(super) async fn put(store: &Store, bytes: Vec<u8>) -> Result<ObjectHash, Ref
         }
         Err(_) => Err(Refusal::new(Code::Internal, "disk", "a storage task ended early")),
     }
-}
-
-/// A letter is no longer to be sent because a newer one replaces it.
-pub(super) async fn supersede(tx: &mut SqliteConnection, id: &str, now: UtcMs) -> Result<(), StoreError> {
-    let done = sqlx::query("UPDATE letter SET superseded_at = $2 WHERE id = $1")
-        .bind(id)
-        .bind(now.0)
-        .execute(tx)
-        .await
-        .map_err(StoreError::database("replace a letter"))?;
-    one_row(&done, "letter", id)
 }

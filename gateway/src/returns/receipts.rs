@@ -2,7 +2,7 @@
 
 use super::outbox::unknown;
 use crate::sla;
-use crate::store::{Columns, NewEvent, StoreError, event, one_row};
+use crate::store::{Batch, Columns, NewEvent, StoreError, event, one_row};
 use relay_core::clock::UtcMs;
 use relay_core::ids::{ClinicId, LetterId};
 use relay_core::letter::LetterKind;
@@ -75,6 +75,27 @@ pub(super) fn letter_event<'a>(
         class: letter.class,
         body,
     }
+}
+
+/// The receipt of a status letter means no more than itself. False when the letter is another, or received before.
+pub(super) async fn status_received(
+    mut batch: Batch<'_>,
+    clinic: &ClinicId,
+    id: &LetterId,
+    stored_at: UtcMs,
+    now: UtcMs,
+) -> Result<bool, StoreError> {
+    batch
+        .add(
+            "record the receipt of a status letter",
+            "UPDATE letter SET received_at = $3, stored_at = $4, refused_at = NULL, next_try_at = NULL
+             WHERE id = $1 AND clinic = $2 AND kind = 'study_status' AND received_at IS NULL RETURNING id",
+        )
+        .bind(id.as_str())
+        .bind(clinic.as_str())
+        .bind(now.0)
+        .bind(stored_at.0);
+    Ok(batch.row().await?.is_some())
 }
 
 pub(super) async fn received(

@@ -340,31 +340,29 @@ async fn a_body_that_changed_on_our_disk_does_not_leave_the_county() {
 async fn only_the_newest_state_of_a_study_waits() {
     let lab = lab_with_study().await;
     let returns = returns(&lab);
-    let stale = async || {
-        let mut tx = lab.store.read().await.unwrap();
-        stale_statuses(&mut tx, 10).await.unwrap()
+    let written = async |at: i64| {
+        let round = write_statuses(&lab.store, 10, NOW.plus_ms(at)).await.unwrap();
+        assert!(round.failed.is_empty() && !round.more, "{round:?}");
+        round.written
     };
-    assert_eq!(stale().await, [1]);
-    for at in [1, 2] {
-        write_status(&lab.store, 1, NOW.plus_ms(at)).await.unwrap();
-    }
-    assert!(stale().await.is_empty());
+    assert_eq!((written(1).await, written(2).await), (1, 0));
     let waiting = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(waiting.len(), 1);
+    let body = returns.body(&clinic("a"), &waiting[0].id, NOW).await.unwrap();
+    assert_eq!((body.len() as u64, ObjectHash::of(&body)), (waiting[0].length, waiting[0].hash));
     lab.execute("UPDATE work_item SET state = 'signed', state_at = state_at + 10").await;
-    write_status(&lab.store, 1, NOW.plus_ms(20)).await.unwrap();
+    assert_eq!(written(20).await, 1);
     let newest = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(newest.len(), 1);
     assert_ne!(newest[0].id, waiting[0].id);
     // And back: told again, as a letter of its own, with the time of that state.
     lab.execute("UPDATE work_item SET state = 'waiting', state_at = state_at + 20").await;
-    write_status(&lab.store, 1, NOW.plus_ms(40)).await.unwrap();
+    assert_eq!(written(40).await, 1);
     let back = returns.pending(&clinic("a"), 10, NOW).await.unwrap();
     assert_eq!(back.len(), 1);
     assert!(back[0].id != waiting[0].id && back[0].id != newest[0].id);
     // A change in the same millisecond, or under a clock that was set back, is told, too.
     lab.execute("UPDATE work_item SET state = 'claimed', state_at = state_at + 1").await;
-    write_status(&lab.store, 1, NOW.plus_ms(-5_000)).await.unwrap();
-    assert!(stale().await.is_empty());
+    assert_eq!((written(-5_000).await, written(0).await), (1, 0));
     assert_ne!(returns.pending(&clinic("a"), 10, NOW).await.unwrap()[0].id, back[0].id);
 }

@@ -1,11 +1,12 @@
 //! Turnaround of studies, folded from their events. What the tables hold of it is a cache for lists.
 
-use crate::store::{StoreError, StoredEvent, event, one_row};
+use crate::store::{Batch, Columns, StoreError, StoredEvent};
 use relay_core::clock::UtcMs;
 use relay_core::report::ReportKind;
 use relay_core::sla::{SlaPolicy, StudyTimes, next_due, promise};
 use relay_core::study::{Class, Kind};
-use sqlx::{Row as _, SqliteConnection};
+use serde_json::json;
+use sqlx::SqliteConnection;
 
 /// Event types that move a study's clocks. Written by ingest, queue, reports and returns.
 pub mod kinds {
@@ -112,56 +113,79 @@ pub fn fold(t0: UtcMs, events: &[StoredEvent]) -> StudyTimes {
     folding.times()
 }
 
-/// The times of one study.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn times(tx: &mut SqliteConnection, study_id: i64, t0: UtcMs) -> Result<StudyTimes, StoreError> {
-    Ok(fold(t0, &event::of_study(tx, study_id).await?))
-}
-
 /// Recomputes the cached deadline columns of a study's work item from its events. Called in every transaction that
 /// appends an event of [`kinds`] or changes class or T0; without a work item it does nothing.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn refresh(tx: &mut SqliteConnection, policy: &SlaPolicy, study_id: i64) -> Result<(), StoreError> {
-    let found = sqlx::query(
-        "SELECT w.id, s.t0, s.kind, s.class FROM work_item w JOIN study s ON s.id = w.study_id WHERE s.id = $1",
-    )
-    .bind(study_id)
-    .fetch_optional(&mut *tx)
-    .await
-    .map_err(StoreError::database("read a work item's study"))?;
-    let Some(row) = found else { return Ok(()) };
-    let (item, t0): (i64, i64) = (row.get("id"), row.get("t0"));
-    let key = item.to_string();
-    let columns = crate::store::Columns::of(&row, "study", &key);
-    let (kind, class): (Kind, Class) = (columns.parsed("kind")?, columns.parsed("class")?);
-    let times = times(tx, study_id, UtcMs(t0)).await?;
-    let due = next_due(policy, kind, class, &times);
-    let promised = promise(policy, kind, class, &times);
-    let done = sqlx::query(
-        "UPDATE work_item SET first_claimed_at = $2, prelim_at = $3, reported_at = $4, audited_at = $5,
-           received_at = $6, opened_at = $7, due_at = $8, due_stage = $9, promise_at = $10, prelim_received_at = $11,
-           prelim_opened_at = $12 WHERE id = $1",
-    )
-    .bind(item)
-    .bind(times.claimed.map(|t| t.0))
-    .bind(times.prelim.map(|t| t.0))
-    .bind(times.reported.map(|t| t.0))
-    .bind(times.audited.map(|t| t.0))
-    .bind(times.received.map(|t| t.0))
-    .bind(times.opened.map(|t| t.0))
-    .bind(due.map(|d| d.due_at.0))
-    .bind(due.map(|d| d.stage.word()))
-    .bind(promised.due_at.0)
-    .bind(times.prelim_received.map(|t| t.0))
-    .bind(times.prelim_opened.map(|t| t.0))
-    .execute(tx)
-    .await
-    .map_err(StoreError::database("cache deadlines"))?;
-    one_row(&done, "work_item", item)
+    let mut batch = Batch::on(tx);
+    refresh_in(&mut batch, policy, study_id).await?;
+    batch.run().await
+}
+
+/// As [`refresh`], with the caller's other statements.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64) -> Result<(), StoreError> {
+    batch
+        .add(
+            "read a work item's study and moments",
+            "SELECT w.id, s.t0, s.kind, s.class, e.type, e.at, CAST(e.body ->> 'kind' AS TEXT) AS report
+             FROM work_item w JOIN study s ON s.id = w.study_id
+             LEFT JOIN event e ON e.study_id = s.id AND e.type IN (SELECT value FROM json_each($2))
+             WHERE s.id = $1 ORDER BY e.seq",
+        )
+        .bind(study_id)
+        .bind(json!(kinds::ALL).to_string());
+    let rows = batch.rows().await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let key = study_id.to_string();
+    let c = Columns::of(row, "study", &key);
+    let (item, t0): (i64, UtcMs) = (c.get("id")?, c.time("t0")?);
+    let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
+    let mut folding = Fold::new(t0);
+    for row in &rows {
+        let c = Columns::of(row, "event", &key);
+        let Some(at) = c.time_or_none("at")? else { continue };
+        let report: Option<String> = c.get("report")?;
+        let report = report.and_then(|word| word.parse().ok());
+        folding.take(Moment { kind: &c.get::<String>("type")?, at, report });
+    }
+    cache(batch, policy, item, (kind, class), &folding.times());
+    Ok(())
+}
+
+fn cache(
+    batch: &mut Batch<'_>,
+    policy: &SlaPolicy,
+    item: i64,
+    (kind, class): (Kind, Class),
+    times: &StudyTimes,
+) {
+    let due = next_due(policy, kind, class, times);
+    let promised = promise(policy, kind, class, times);
+    batch
+        .add(
+            "cache deadlines",
+            "UPDATE work_item SET first_claimed_at = $2, prelim_at = $3, reported_at = $4, audited_at = $5,
+               received_at = $6, opened_at = $7, due_at = $8, due_stage = $9, promise_at = $10, prelim_received_at = $11,
+               prelim_opened_at = $12 WHERE id = $1",
+        )
+        .bind(item)
+        .bind(times.claimed.map(|t| t.0))
+        .bind(times.prelim.map(|t| t.0))
+        .bind(times.reported.map(|t| t.0))
+        .bind(times.audited.map(|t| t.0))
+        .bind(times.received.map(|t| t.0))
+        .bind(times.opened.map(|t| t.0))
+        .bind(due.map(|d| d.due_at.0))
+        .bind(due.map(|d| d.stage.word()))
+        .bind(promised.due_at.0)
+        .bind(times.prelim_received.map(|t| t.0))
+        .bind(times.prelim_opened.map(|t| t.0))
+        .one_row("work_item", item);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The append-only `event` table: everything that happened, in commit order, without personal data.
 
-use super::{Columns, Scope, StoreError};
+use super::{Batch, Columns, Scope, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::ids::ClinicId;
 use relay_core::study::Class;
@@ -59,29 +59,36 @@ pub struct StoredEvent {
     pub body: serde_json::Value,
 }
 
+const INSERT: &str =
+    "INSERT INTO event (at, source, actor, type, version, subject, clinic, study_id, work_item, class, body)
+     VALUES ($1, coalesce((SELECT value FROM site WHERE key = 'id'), 'county'), $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+
 /// Appends an event inside the caller's transaction and gives its sequence number.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn append(tx: &mut SqliteConnection, event: NewEvent<'_>) -> Result<i64, StoreError> {
-    let done = sqlx::query(
-        "INSERT INTO event (at, source, actor, type, version, subject, clinic, study_id, work_item, class, body)
-         VALUES ($1, coalesce((SELECT value FROM site WHERE key = 'id'), 'county'), $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(event.at.0)
-    .bind(event.actor)
-    .bind(event.kind)
-    .bind(EVENT_VERSION)
-    .bind(event.subject)
-    .bind(event.clinic.map(ClinicId::as_str))
-    .bind(event.study_id)
-    .bind(event.work_item)
-    .bind(event.class.map(Class::word))
-    .bind(event.body.to_string())
-    .execute(tx)
-    .await
-    .map_err(StoreError::database("append an event"))?;
-    Ok(done.last_insert_rowid())
+    let mut batch = Batch::on(tx);
+    add(&mut batch, event);
+    batch.add("number an event", "SELECT last_insert_rowid() AS seq");
+    let row = batch.row().await?.ok_or(StoreError::Writer("gave an event no number"))?;
+    Columns::of(&row, "event", "new").get("seq")
+}
+
+/// As [`append`], with the caller's other statements; nobody asks for its number.
+pub fn add(batch: &mut Batch<'_>, event: NewEvent<'_>) {
+    batch
+        .add("append an event", INSERT)
+        .bind(event.at.0)
+        .bind(event.actor)
+        .bind(event.kind)
+        .bind(EVENT_VERSION)
+        .bind(event.subject)
+        .bind(event.clinic.map(ClinicId::as_str))
+        .bind(event.study_id)
+        .bind(event.work_item)
+        .bind(event.class.map(Class::word))
+        .bind(event.body.to_string());
 }
 
 const COLUMNS: &str = "seq, at, source, actor, type, subject, clinic, study_id, work_item, class, body";

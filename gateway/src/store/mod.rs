@@ -3,12 +3,15 @@
 //! Durable rule: a state change, its event and the follow-up job are one transaction. Every write goes through
 //! [`Store::write`] (one writer, group commit, a savepoint for each command); reads have their own connections.
 
+mod batch;
 mod error;
 pub mod event;
 mod row;
 mod scope;
+mod together;
 mod writer;
 
+pub use batch::Batch;
 pub use error::StoreError;
 pub use event::{NewEvent, StoredEvent};
 pub use row::{Columns, one_row, signed};
@@ -31,6 +34,8 @@ use tokio::task::JoinHandle;
 const READERS: u32 = 5;
 /// How long a reader waits for a connection.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
+/// Prepared texts that the writer keeps: every command's, those of [`together`] in a few counts.
+const WRITER_STATEMENTS: usize = 256;
 /// How long SQLite waits for a lock that another process (backup, command line) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing waits for the writer.
@@ -97,13 +102,18 @@ impl Store {
             let source = sqlx::Error::Io(std::io::Error::other(e));
             StoreError::Database { what: "open the blob store", source: Arc::new(source) }
         })?;
-        let mut connection =
-            options(home).connect().await.map_err(StoreError::database("open the database"))?;
+        let mut connection = options(home)
+            .statement_cache_capacity(WRITER_STATEMENTS)
+            .connect()
+            .await
+            .map_err(StoreError::database("open the database"))?;
         MIGRATIONS.run(&mut connection).await.map_err(|e| StoreError::Migration(e.to_string()))?;
         let last_seq = event::last_seq(&mut connection).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(READ_DEADLINE)
+            // A connection to a file cannot have been lost while nobody used it.
+            .test_before_acquire(false)
             .connect_with(options(home).pragma("query_only", "1"))
             .await
             .map_err(StoreError::database("open the readers"))?;
@@ -130,6 +140,19 @@ impl Store {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.writer.write(work).await
+    }
+
+    /// As [`Store::write`], for what many clinics do at once: `work` shares its ways to the database with others of another
+    /// `key`. It waits for nothing but its batch, and may be run more than once before its result counts.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn write_together<T, F>(&self, key: String, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Batch<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        self.writer.write_together(key, work).await
     }
 
     /// A connection for reading. It cannot write.

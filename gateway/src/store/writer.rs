@@ -3,14 +3,17 @@
 //! A command that fails is rolled back to its savepoint and does not touch its neighbours.
 
 use super::StoreError;
+use super::batch::Batch;
 use super::event::{self, StoredEvent};
+use super::together::{self, Work};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteOperation;
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -24,7 +27,19 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 pub(super) const LIVE_EVENTS: usize = 1_024;
 
 type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Command = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Executed> + Send>;
+type Alone = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Executed> + Send>;
+
+enum Command {
+    Alone(Alone),
+    Joint(Joint),
+}
+
+/// A command that runs side by side with others of another key.
+struct Joint {
+    key: String,
+    work: Work,
+    answer: Answer,
+}
 
 struct Executed {
     /// Whether the command's changes stay.
@@ -46,7 +61,7 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let (tell, told) = oneshot::channel();
-        let command: Command = Box::new(move |tx| {
+        let command: Alone = Box::new(move |tx| {
             Box::pin(async move {
                 let result = match AssertUnwindSafe(work(tx)).catch_unwind().await {
                     Ok(result) => result,
@@ -60,10 +75,47 @@ impl Writer {
                 Executed { failed, answer }
             })
         });
-        let stopped = |_| StoreError::Writer("has stopped");
+        self.send(Command::Alone(command), told).await
+    }
+
+    /// Runs `work` inside the next transaction, side by side with others; its result comes back after the commit.
+    pub(super) async fn write_together<T, F>(&self, key: String, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> Fn(Batch<'c>) -> BoxFuture<'c, Result<T, StoreError>> + Send + Sync + 'static,
+    {
+        let (tell, told) = oneshot::channel();
+        let (work, result) = (Arc::new(work), Arc::new(Mutex::new(None)));
+        let found = Arc::clone(&result);
+        let work: Work = Arc::new(move |batch| {
+            let (work, result) = (Arc::clone(&work), Arc::clone(&result));
+            Box::pin(async move {
+                // What an earlier try found was taken back with it.
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let done = work(batch).await;
+                let stays = done.is_ok();
+                *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                stays
+            })
+        });
+        let answer: Answer = Box::new(move |committed| {
+            let found = found.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let result =
+                found.unwrap_or(Err(StoreError::Writer("met a panic in a command; it was rolled back")));
+            // A caller that has gone away does not want the answer.
+            let _ = tell.send(committed.and(result));
+        });
+        self.send(Command::Joint(Joint { key, work, answer }), told).await
+    }
+
+    async fn send<T>(
+        &self,
+        command: Command,
+        told: oneshot::Receiver<Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let wait = async {
             self.commands.send(command).await.map_err(|_| StoreError::Writer("has stopped"))?;
-            told.await.map_err(stopped)?
+            told.await.map_err(|_| StoreError::Writer("has stopped"))?
         };
         tokio::time::timeout(WRITE_DEADLINE, wait)
             .await
@@ -86,25 +138,36 @@ pub(super) async fn start(
     mut connection: SqliteConnection,
     listeners: Listeners,
 ) -> Result<(Writer, tokio::task::JoinHandle<()>), StoreError> {
-    let wrote_letter = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&wrote_letter);
-    let mut handle = connection.lock_handle().await.map_err(StoreError::database("watch for letters"))?;
+    let seen = Arc::new(Seen::default());
+    let notes = Arc::clone(&seen);
+    let mut handle = connection.lock_handle().await.map_err(StoreError::database("watch what is written"))?;
     handle.set_update_hook(move |change| {
-        if change.table == "letter" && change.operation == SqliteOperation::Insert {
-            seen.store(true, Ordering::SeqCst);
+        if change.operation == SqliteOperation::Insert {
+            match change.table {
+                "letter" => notes.letter.store(true, Ordering::SeqCst),
+                "event" => notes.event.store(true, Ordering::SeqCst),
+                _ => {}
+            }
         }
     });
     drop(handle);
     let (commands, queue) = mpsc::channel(QUEUE);
-    let task = tokio::spawn(run(connection, queue, listeners, wrote_letter));
+    let task = tokio::spawn(run(connection, queue, listeners, seen));
     Ok((Writer { commands }, task))
+}
+
+/// What a transaction has added that somebody waits for.
+#[derive(Default)]
+struct Seen {
+    letter: AtomicBool,
+    event: AtomicBool,
 }
 
 async fn run(
     mut connection: SqliteConnection,
     mut queue: mpsc::Receiver<Command>,
     mut listeners: Listeners,
-    wrote_letter: Arc<AtomicBool>,
+    seen: Arc<Seen>,
 ) {
     while let Some(first) = queue.recv().await {
         let mut group = vec![first];
@@ -121,11 +184,15 @@ async fn run(
         for answer in answers {
             answer(committed.clone());
         }
-        if ok {
+        // After a failure the marks stay: the next commit looks at both tables, and finds nothing or what is there.
+        if !ok {
+            continue;
+        }
+        if seen.event.swap(false, Ordering::SeqCst) {
             publish(&mut connection, &listeners.live, &mut listeners.last_seq).await;
-            if wrote_letter.swap(false, Ordering::SeqCst) {
-                listeners.letters.send_modify(|count| *count += 1);
-            }
+        }
+        if seen.letter.swap(false, Ordering::SeqCst) {
+            listeners.letters.send_modify(|count| *count += 1);
         }
     }
     // Checkpoints and closes the file; a failure here loses nothing, the log is replayed at the next start.
@@ -135,19 +202,39 @@ async fn run(
 }
 
 /// Runs one group in one transaction. On `Err` nothing of it was kept.
-async fn transact(tx: &mut SqliteConnection, group: Vec<Command>) -> (Vec<Answer>, Result<(), StoreError>) {
-    let mut answers = Vec::with_capacity(group.len());
-    let mut state = statement(tx, "BEGIN IMMEDIATE", "begin").await;
+async fn transact(
+    tx: &mut SqliteConnection,
+    mut group: Vec<Command>,
+) -> (Vec<Answer>, Result<(), StoreError>) {
+    if group.len() == 1
+        && let Some(command) = group.pop()
+    {
+        return single(tx, command.alone()).await;
+    }
+    let (mut alone, mut joint) = (Vec::new(), Vec::new());
     for command in group {
+        match command {
+            Command::Alone(command) => alone.push(command),
+            Command::Joint(command) => joint.push(command),
+        }
+    }
+    let mut answers = Vec::new();
+    let mut state = statement(tx, "BEGIN IMMEDIATE; SAVEPOINT command", "begin").await;
+    while state.is_ok() && !joint.is_empty() {
+        state = side_by_side(tx, &mut joint, &mut alone, &mut answers).await;
+    }
+    for command in alone {
         if state.is_err() {
             // Its answer channel closes: the caller learns that the writer did not run it.
-            answers.push(not_run(command, tx).await);
+            drop(command);
             continue;
         }
-        state = one(tx, command, &mut answers).await;
+        let Executed { failed, answer } = command(tx).await;
+        answers.push(answer);
+        state = next_savepoint(tx, failed).await;
     }
     let result = match state {
-        Ok(()) => statement(tx, "COMMIT", "commit").await,
+        Ok(()) => statement(tx, "RELEASE command; COMMIT", "commit").await,
         Err(error) => Err(error),
     };
     if let Err(error) = &result {
@@ -158,26 +245,77 @@ async fn transact(tx: &mut SqliteConnection, group: Vec<Command>) -> (Vec<Answer
     (answers, result)
 }
 
-async fn one(
-    tx: &mut SqliteConnection,
-    command: Command,
-    answers: &mut Vec<Answer>,
-) -> Result<(), StoreError> {
-    statement(tx, "SAVEPOINT command", "savepoint").await?;
-    let Executed { failed, answer } = command(tx).await;
-    answers.push(answer);
+/// Keeps what was done since the last savepoint, or takes it back. When the way back fails, SQLite has rolled back the whole
+/// transaction (full disk, I/O error): the group fails.
+async fn next_savepoint(tx: &mut SqliteConnection, failed: bool) -> Result<(), StoreError> {
     if failed {
-        // When this fails, SQLite has rolled back the whole transaction (full disk, I/O error): the group fails.
-        statement(tx, "ROLLBACK TO command", "rollback to savepoint").await?;
+        let back = "ROLLBACK TO command; RELEASE command; SAVEPOINT command";
+        statement(tx, back, "rollback to savepoint").await
+    } else {
+        statement(tx, "RELEASE command; SAVEPOINT command", "savepoint").await
     }
-    statement(tx, "RELEASE command", "release").await
 }
 
-/// A command of a group that is already lost is dropped unexecuted; its caller hears that the writer failed.
-#[expect(clippy::unused_async, reason = "one shape with its neighbours")]
-async fn not_run(command: Command, _tx: &mut SqliteConnection) -> Answer {
-    drop(command);
-    Box::new(|_| ())
+/// Runs the first command of each key in `joint`. When one of them fails, each goes to `alone`.
+async fn side_by_side(
+    tx: &mut SqliteConnection,
+    joint: &mut Vec<Joint>,
+    alone: &mut Vec<Alone>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), StoreError> {
+    let mut keys = BTreeSet::new();
+    let (now, later): (Vec<Joint>, Vec<Joint>) =
+        std::mem::take(joint).into_iter().partition(|command| keys.insert(command.key.clone()));
+    *joint = later;
+    let works: Vec<Work> = now.iter().map(|command| Arc::clone(&command.work)).collect();
+    let done = together::run(tx, &works).await;
+    if let Err(error) = &done {
+        metrics::counter!("relay_store_rounds_repeated_total").increment(1);
+        tracing::debug!(error = error as &dyn std::error::Error, "commands are run again, one by one");
+        alone.extend(now.into_iter().map(Joint::alone));
+    } else {
+        answers.extend(now.into_iter().map(|command| command.answer));
+    }
+    next_savepoint(tx, done.is_err()).await
+}
+
+impl Command {
+    fn alone(self) -> Alone {
+        match self {
+            Self::Alone(command) => command,
+            Self::Joint(command) => command.alone(),
+        }
+    }
+}
+
+impl Joint {
+    fn alone(self) -> Alone {
+        Box::new(move |tx| {
+            Box::pin(async move {
+                let stays = AssertUnwindSafe((self.work)(Batch::on(tx))).catch_unwind().await;
+                Executed { failed: !stays.unwrap_or(false), answer: self.answer }
+            })
+        })
+    }
+}
+
+/// A command that has its transaction for itself needs no savepoint.
+async fn single(tx: &mut SqliteConnection, command: Alone) -> (Vec<Answer>, Result<(), StoreError>) {
+    if let Err(error) = statement(tx, "BEGIN IMMEDIATE", "begin").await {
+        return (Vec::new(), Err(error));
+    }
+    let Executed { failed, answer } = command(tx).await;
+    if failed {
+        // SQLite may have rolled back by itself; then this says so and does no harm.
+        let _ = statement(tx, "ROLLBACK", "rollback").await;
+        return (vec![answer], Ok(()));
+    }
+    let result = statement(tx, "COMMIT", "commit").await;
+    if let Err(error) = &result {
+        tracing::error!(error = error as &dyn std::error::Error, "a write transaction was rolled back");
+        let _ = statement(tx, "ROLLBACK", "rollback").await;
+    }
+    (vec![answer], result)
 }
 
 async fn statement(
@@ -185,7 +323,7 @@ async fn statement(
     sql: &'static str,
     what: &'static str,
 ) -> Result<(), StoreError> {
-    sqlx::query(sql).execute(tx).await.map(|_| ()).map_err(StoreError::database(what))
+    sqlx::raw_sql(sql).execute(tx).await.map(|_| ()).map_err(StoreError::database(what))
 }
 
 async fn publish(tx: &mut SqliteConnection, live: &broadcast::Sender<StoredEvent>, last_seq: &mut i64) {

@@ -1,7 +1,8 @@
 //! A frame as PNG or JPEG.
 
-use super::decode::Frame;
-use super::grey;
+use super::decode::{self, Frame};
+use super::header::Source;
+use super::{facts, grey};
 use super::native::Native;
 use crate::api::image::{FrameInfo, VoiFunction};
 use crate::limits::{JPEG_QUALITY, MAX_STRIP_BYTES};
@@ -11,6 +12,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder as _};
 use relay_core::codes::Code;
 use std::ops::Range;
+use std::path::Path;
 use utoipa::ToSchema;
 
 /// Kind of picture.
@@ -46,6 +48,23 @@ pub struct Options {
     pub format: Format,
     /// Long side at most so many pixels.
     pub max_side: Option<u32>,
+}
+
+/// Frame `frame` of a file, counted from 1, as a picture: strip by strip where the file holds it uncompressed. Blocks.
+///
+/// # Errors
+/// As [`decode::frame`] and [`picture`].
+pub fn of_file(path: &Path, frame: u32, options: &Options) -> Result<Vec<u8>, Problem> {
+    let source = Source::of(path)?;
+    let header = source.header()?;
+    // What is too large is refused before its pixels are read.
+    facts::frame_info(&header, frame)?;
+    if let Some(mut native) = Native::of(&source, &header, frame)? {
+        drop(header);
+        return native_picture(&mut native, options);
+    }
+    drop(header);
+    picture(decode::coded(&source, frame)?, options)
 }
 
 /// Renders a frame. Blocks.

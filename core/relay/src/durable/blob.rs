@@ -205,7 +205,14 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Disk`].
     pub fn put(&self, bytes: &[u8]) -> Result<ObjectHash, BlobError> {
-        let hash = ObjectHash::of(bytes);
+        self.put_named(ObjectHash::of(bytes), bytes)
+    }
+
+    /// As [`Self::put`], for bytes whose hash the caller has just computed.
+    ///
+    /// # Errors
+    /// As [`Self::put`].
+    pub fn put_named(&self, hash: ObjectHash, bytes: &[u8]) -> Result<ObjectHash, BlobError> {
         if self.contains(&hash) {
             // Whoever placed it may not have come to sync the directory.
             self.sync_place(&hash)?;

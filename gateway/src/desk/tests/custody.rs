@@ -157,7 +157,9 @@ async fn a_reviewers_signature_leaves_the_authors_question_open_and_the_list_sho
     let ask = room.store.write(move |tx| {
         Box::pin(async move {
             for _ in 0..2 {
-                attention::ask(tx, item, attention::LATE_OBJECTS, NOW).await?;
+                let mut batch = crate::store::Batch::on(tx);
+                attention::ask(&mut batch, item, attention::LATE_OBJECTS, NOW);
+                batch.run().await?;
             }
             Ok(())
         })

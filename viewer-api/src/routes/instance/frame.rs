@@ -126,10 +126,7 @@ pub(crate) async fn rendered(
     let media_type = options.format.media_type();
     let bytes = state
         .decoders
-        .run(cost, move || {
-            let frame = decode::frame(&path, frame)?;
-            render::picture(frame, &options)
-        })
+        .run(cost, move || render::of_file(&path, frame, &options))
         .await?;
     Ok(([(header::CONTENT_TYPE, media_type)], bytes).into_response())
 }
