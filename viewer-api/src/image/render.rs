@@ -2,8 +2,8 @@
 
 use super::decode::{self, Frame};
 use super::header::Source;
-use super::{facts, grey};
 use super::native::Native;
+use super::{facts, grey};
 use crate::api::image::{FrameInfo, VoiFunction};
 use crate::limits::{JPEG_QUALITY, MAX_STRIP_BYTES};
 use crate::problem::Problem;

@@ -124,9 +124,6 @@ pub(crate) async fn rendered(
     let path = address(&clinic, &uid, &hash)?.path(&state, caller.reader()).await?;
     let cost = pool::cost_mib(&path).await?;
     let media_type = options.format.media_type();
-    let bytes = state
-        .decoders
-        .run(cost, move || render::of_file(&path, frame, &options))
-        .await?;
+    let bytes = state.decoders.run(cost, move || render::of_file(&path, frame, &options)).await?;
     Ok(([(header::CONTENT_TYPE, media_type)], bytes).into_response())
 }
