@@ -3,6 +3,11 @@
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Returns freed memory to the system and keeps no arena for every thread: docs/decisions says what that is worth.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Worker threads: the agent waits for network and disk most of the time, and each thread costs memory.
 const WORKERS: usize = 2;
 /// Threads that block on the disk: one for each object coming in (16 associations, 4 uploads, folders) and as many for the rest.

@@ -84,7 +84,12 @@ impl Outbox for Held {
     }
 
     async fn open_coded(&self, study: &StudyUid, object: &ObjectHash) -> Result<tokio::fs::File, PortError> {
-        self.spool.open_coded(study, object).await
+        let coded = self.waiting().get(study).and_then(|(manifest, _)| {
+            manifest.objects.iter().find(|known| known.hash == *object).map(|known| known.coded.hash)
+        });
+        let coded = coded.ok_or_else(|| unexpected("the county asks for what it has", object))?;
+        let path = self.spool.blobs().path_of(&coded);
+        tokio::fs::File::open(&path).await.map_err(|error| unexpected("open a coded form", &error))
     }
 
     async fn receipted(

@@ -26,6 +26,9 @@ const AGENT_BOUND: u64 = 64_000_000;
 /// The bound for the gateway without its connected agents.
 const GATEWAY_BOUND: u64 = 128_000_000;
 
+/// What the bound allows more for each connected agent.
+const AGENT_COST: u64 = 60_000;
+
 /// What is measured.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -63,7 +66,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         rows.push(peer(&dir.path().join("orthanc"), &folders).await?);
     }
     if arguments.idle > 0 {
-        rows.push(idle(&dir.path().join("idle"), arguments.idle).await?);
+        rows.extend(idle(&dir.path().join("idle"), arguments.idle).await?);
     }
     table::print(&["what", "process", "peak MB", "of its bound"], &rows)
 }
@@ -150,19 +153,24 @@ async fn peer(dir: &Path, folders: &[PathBuf]) -> anyhow::Result<Vec<String>> {
     ])
 }
 
-async fn idle(dir: &Path, agents: usize) -> anyhow::Result<Vec<String>> {
+/// What a connected agent costs: by itself, and of the bound that the gateway has with so many of them.
+async fn idle(dir: &Path, agents: usize) -> anyhow::Result<Vec<Vec<String>>> {
     let mut group = Group::found(dir, dir, agents).await?;
     let before = process::memory(group.pid()?)?;
     let mut load = Load::start(&group.homes, &[]).await?;
     load.go().await?;
     let after = process::memory(group.pid()?)?;
+    let peak = process::peak_memory(group.pid()?)?;
     load.end().await?;
     group.county.stop().await?;
     let each = after.saturating_sub(before) as f64 / agents as f64;
+    let bound = (GATEWAY_BOUND + AGENT_COST * agents as u64) as f64;
+    let name = format!("{agents} idle agents");
+    let row = |figure: String, of_bound: f64| {
+        vec![name.clone(), "gateway".to_owned(), figure, format!("{of_bound:.2}")]
+    };
     Ok(vec![
-        format!("{agents} idle agents"),
-        "gateway".to_owned(),
-        format!("{:.0} kB each", each / 1e3),
-        format!("{:.2} of 60 kB", each / 60e3),
+        row(format!("{:.0}", peak as f64 / 1e6), peak as f64 / bound),
+        row(format!("{:.3} each", each / 1e6), each / AGENT_COST as f64),
     ])
 }

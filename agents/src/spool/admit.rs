@@ -22,6 +22,10 @@ const MAX_EXAM_AHEAD_MS: i64 = MINUTE_MS;
 /// Admissions that may go on side by side: equal hashes always share a place.
 pub(super) const ADMITTING: usize = 32;
 
+/// From this size on objects are coded one after the other: an encoder takes some megabytes and a core of a township PC. An
+/// ECG waits for no film.
+const CODED_IN_TURN_BYTES: u64 = 1024 * 1024;
+
 /// Where an object comes from and what the clinic's rules say of it.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -117,6 +121,11 @@ impl Spool {
         let objects = objects_of(&self.0.reader, &study).await.map_err(|e| e.refusal())?;
         one_more(objects)?;
         let (blobs, compressible) = (self.0.blobs.clone(), sniff.compressible);
+        // The turn is never closed.
+        let _turn = match length >= CODED_IN_TURN_BYTES {
+            true => self.0.coding.acquire().await.ok(),
+            false => None,
+        };
         let coding = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
         let stored = blocking(move || {
             let room = received.commit(&blobs)?;

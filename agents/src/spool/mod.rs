@@ -103,6 +103,8 @@ struct Inner {
     room: Room,
     /// Held while an object enters custody, by the first byte of its hash.
     admitting: [tokio::sync::Mutex<()>; admit::ADMITTING],
+    /// Held while a large object is coded.
+    coding: tokio::sync::Semaphore,
     pins: staff::PinDesk,
     /// Rows that could not be read, in words.
     damaged: Mutex<BTreeSet<String>>,
@@ -154,6 +156,7 @@ impl Spool {
             clock,
             changed: watch::Sender::new(0),
             room: Room::default(),
+            coding: tokio::sync::Semaphore::new(1),
             admitting: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             pins: staff::PinDesk::default(),
             damaged: Mutex::default(),

@@ -89,9 +89,10 @@ impl Background {
             self.nudges(Arc::clone(&status), Arc::clone(&preview), stop.clone()),
             every("leases", QUICK, Arc::clone(&quiet), stop.clone(), || self.leases()),
             every("statuses", QUICK, Arc::clone(&status), stop.clone(), || self.statuses(&status)),
-            every("previews", QUICK, preview, stop.clone(), || preview::make_due(
+            every("previews", QUICK, Arc::clone(&preview), stop.clone(), || preview::make_due(
                 &self.store,
                 &self.decoders,
+                &preview,
                 self.clock.now()
             )),
             every("overdue", SLOW, Arc::clone(&quiet), stop.clone(), || {

@@ -1,16 +1,18 @@
 //! Previews of films, made after ingest.
 
 use crate::jobs::{self, Job};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, signed};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::ObjectHash;
+use tokio::sync::Notify;
 use viewer_api::DecodePool;
 use viewer_api::limits::PREVIEW_BUDGET_BYTES;
 use viewer_api::problem::Problem;
 
-/// Previews made in one round; one at a time, so that memory stays bounded.
-const ROUND: i64 = 32;
+/// Previews made in one round: forty a second at most, because they give way to what is being received. One at a time, so
+/// that memory stays bounded.
+const ROUND: usize = 8;
 /// What a preview may take of the decoders' budget.
 const PREVIEW_MIB: u32 = (PREVIEW_BUDGET_BYTES >> 20) as u32;
 
@@ -18,11 +20,19 @@ const PREVIEW_MIB: u32 = (PREVIEW_BUDGET_BYTES >> 20) as u32;
 ///
 /// # Errors
 /// [`StoreError`].
-pub(super) async fn make_due(store: &Store, decoders: &DecodePool, now: UtcMs) -> Result<(), StoreError> {
+pub(super) async fn make_due(
+    store: &Store,
+    decoders: &DecodePool,
+    again: &Notify,
+    now: UtcMs,
+) -> Result<(), StoreError> {
     let due = {
         let mut tx = store.read().await?;
-        jobs::due(&mut tx, "preview", now, ROUND).await?
+        jobs::due(&mut tx, "preview", now, signed(ROUND)?).await?
     };
+    if due.len() == ROUND {
+        again.notify_one();
+    }
     for job in due {
         let made = make(store, decoders, &job).await;
         let (id, subject) = (job.id, job.subject.clone());

@@ -26,6 +26,11 @@ use viewer_api::auth::OsEntropy;
 use viewer_api::desk::Role;
 use zeroize::Zeroizing;
 
+/// Returns freed memory to the system and keeps no arena for every thread: docs/decisions says what that is worth.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const EXIT_FAULT: u8 = 1;
 const EXIT_STOPPED: u8 = 130;
 /// Longest secret line on standard input, in bytes.

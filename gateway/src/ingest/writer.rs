@@ -58,7 +58,7 @@ enum Finished {
 }
 
 impl PartialWriter {
-    pub(super) const fn new(
+    pub(super) fn new(
         ingest: Ingest,
         state: Shared,
         clinic: ClinicId,
@@ -66,7 +66,10 @@ impl PartialWriter {
         object: ManifestObject,
         offset: u64,
     ) -> Self {
-        Self { ingest, state, clinic, study, object, at: offset, buffer: Vec::new() }
+        let coming =
+            usize::try_from(object.coded.length - offset.min(object.coded.length)).unwrap_or(usize::MAX);
+        let buffer = Vec::with_capacity(coming.min(BUFFER_BYTES));
+        Self { ingest, state, clinic, study, object, at: offset, buffer }
     }
 
     /// Moves the buffer into the file.

@@ -36,6 +36,8 @@ const READERS: u32 = 5;
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Prepared texts that the writer keeps: every command's, those of [`together`] in a few counts.
 const WRITER_STATEMENTS: usize = 256;
+/// Pages of 4 KiB in the log before they are carried into the database: 16 MiB, read back at a start within a second.
+const CHECKPOINT_PAGES: &str = "4096";
 /// How long SQLite waits for a lock that another process (backup, command line) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing waits for the writer.
@@ -104,6 +106,7 @@ impl Store {
         })?;
         let mut connection = options(home)
             .statement_cache_capacity(WRITER_STATEMENTS)
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .connect()
             .await
             .map_err(StoreError::database("open the database"))?;

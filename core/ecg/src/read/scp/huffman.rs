@@ -2,6 +2,7 @@
 
 use crate::error::ReadError;
 use crate::view::View;
+use std::sync::OnceLock;
 
 /// One code. `prefix` holds the code's bits with the first bit of the stream in bit 0 (as the standard stores them).
 #[derive(Debug, Clone, Copy)]
@@ -26,35 +27,60 @@ impl Code {
     }
 }
 
-/// For each value of the next eight bits the first code of a table that they decide; 0 = more bits are needed.
-struct Quick([u16; 256]);
+/// Bits that are looked up at once: the longest prefix of the default table.
+const QUICK_BITS: u32 = 10;
+
+/// For each value of the next [`QUICK_BITS`] bits the first code of a table that they decide; 0 = more bits are needed.
+#[derive(Debug, Clone)]
+struct Quick(Vec<u16>);
 
 impl Quick {
-    fn of(table: &[Code]) -> Self {
-        let patterns: Vec<(u32, u32)> = table.iter().map(Code::pattern).collect();
-        let decided = |byte: usize| {
-            const EIGHT: u32 = 0xFF00_0000;
-            let window = (byte as u32) << 24;
+    fn of(codes: &[Code]) -> Self {
+        let patterns: Vec<(u32, u32)> = codes.iter().map(Code::pattern).collect();
+        let decided = |bits: u32| {
+            const KNOWN: u32 = u32::MAX << (32 - QUICK_BITS);
+            let window = bits << (32 - QUICK_BITS);
             for (n, (head, mask)) in patterns.iter().enumerate() {
-                if (window ^ head) & mask & EIGHT == 0 {
+                if (window ^ head) & mask & KNOWN == 0 {
                     // a longer code that may match comes first: the bits behind decide
-                    return if mask & !EIGHT == 0 { u16::try_from(n + 1).unwrap_or(0) } else { 0 };
+                    return if mask & !KNOWN == 0 { u16::try_from(n + 1).unwrap_or(0) } else { 0 };
                 }
             }
             0
         };
-        Self(std::array::from_fn(decided))
+        Self((0..1 << QUICK_BITS).map(decided).collect())
     }
 
     fn find(&self, window: u32) -> Option<usize> {
-        usize::from(self.0[usize::from(window.to_be_bytes()[0])]).checked_sub(1)
+        usize::from(self.0[(window >> (32 - QUICK_BITS)) as usize]).checked_sub(1)
+    }
+}
+
+/// A table of codes. What is looked up in it is made once, when a lead first uses it.
+#[derive(Debug, Clone)]
+struct Table {
+    codes: Vec<Code>,
+    quick: OnceLock<Quick>,
+}
+
+impl Table {
+    const fn of(codes: Vec<Code>) -> Self {
+        Self { codes, quick: OnceLock::new() }
+    }
+
+    /// The code that the next bits are, of which `left` are there.
+    fn find(&self, window: u32, left: usize) -> Option<&Code> {
+        let quick = self.quick.get_or_init(|| Quick::of(&self.codes));
+        let known =
+            quick.find(window).and_then(|i| self.codes.get(i)).filter(|c| c.prefix_bits as usize <= left);
+        known.or_else(|| self.codes.iter().find(|c| c.matches(window, left)))
     }
 }
 
 /// The tables of a record.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
-    tables: Vec<Vec<Code>>,
+    tables: Vec<Table>,
 }
 
 /// Marks the default table in section 2.
@@ -82,7 +108,7 @@ impl Tables {
         }
         codes.push(Code { prefix_bits: 10, total_bits: 18, is_value: true, value: 0, prefix: 0x1FF });
         codes.push(Code { prefix_bits: 10, total_bits: 26, is_value: true, value: 0, prefix: 0x3FF });
-        Self { tables: vec![codes] }
+        Self { tables: vec![Table::of(codes)] }
     }
 
     /// Section 2.
@@ -130,7 +156,7 @@ impl Tables {
                 });
                 at += 9;
             }
-            tables.push(table);
+            tables.push(Table::of(table));
         }
         Ok(Self { tables })
     }
@@ -144,14 +170,12 @@ impl Tables {
     pub(super) fn decode(&self, data: &[u8], limit: usize) -> Result<Vec<i32>, String> {
         let mut bits = Bits { data, at: 0 };
         let mut table = self.tables.first().ok_or("there is no Huffman table")?;
-        let mut quick = Quick::of(table);
         // a sample takes at least one bit
         let mut out = Vec::with_capacity(limit.min(data.len().saturating_mul(8)));
         while out.len() < limit && bits.left() > 0 {
-            let (window, left) = (bits.window(), bits.left());
-            let known =
-                quick.find(window).and_then(|i| table.get(i)).filter(|c| c.prefix_bits as usize <= left);
-            let Some(code) = known.or_else(|| table.iter().find(|c| c.matches(window, left))) else {
+            let (word, left) = (bits.word(), bits.left());
+            let window = (word >> 32) as u32;
+            let Some(code) = table.find(window, left) else {
                 if bits.left() < 8 {
                     break;
                 }
@@ -164,14 +188,20 @@ impl Tables {
                 table = index
                     .and_then(|i| self.tables.get(i))
                     .ok_or_else(|| format!("switch to table {}", code.value))?;
-                quick = Quick::of(table);
                 continue;
             }
             if own == 0 {
                 out.push(code.value);
                 continue;
             }
-            match bits.take(own) {
+            // 57 bits are there: the longest prefix and the longest value may be more
+            let value = if code.total_bits <= WORD_BITS && code.total_bits as usize <= left {
+                bits.at += own as usize;
+                Some((((word << code.prefix_bits) as i64) >> (64 - own)) as i32)
+            } else {
+                bits.take(own)
+            };
+            match value {
                 Some(value) => out.push(value),
                 None => break,
             }
@@ -179,6 +209,9 @@ impl Tables {
         Ok(out)
     }
 }
+
+/// Bits of a word that are the stream's own wherever it begins.
+const WORD_BITS: u32 = 57;
 
 struct Bits<'b> {
     data: &'b [u8],
@@ -190,14 +223,20 @@ impl Bits<'_> {
         self.data.len() * 8 - self.at
     }
 
+    /// The next [`WORD_BITS`] bits at least, the first one highest; zeros behind the end.
+    fn word(&self) -> u64 {
+        let rest = self.data.get(self.at / 8..).unwrap_or(&[]);
+        let eight = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+            let mut eight = [0; 8];
+            eight[..rest.len()].copy_from_slice(rest);
+            eight
+        });
+        u64::from_be_bytes(eight) << (self.at % 8)
+    }
+
     /// The next 32 bits, the first one highest; zeros behind the end.
     fn window(&self) -> u32 {
-        let at = self.at / 8;
-        let mut eight = [0; 8];
-        let rest = self.data.get(at..).unwrap_or(&[]);
-        let n = rest.len().min(8);
-        eight[..n].copy_from_slice(&rest[..n]);
-        (u64::from_be_bytes(eight) << (self.at % 8) >> 32) as u32
+        (self.word() >> 32) as u32
     }
 
     /// `count` bits as a two's complement number, first bit highest.
