@@ -110,6 +110,11 @@ impl Spool {
             SniffError::Io { .. } => Refusal::new(Code::StorageFailed, "", super::chain(&error)),
         })?;
         let (hash, sha256, length) = (received.hash, received.sha256, received.length);
+        // First the turn, which only large objects need, then the place: nobody waits for a turn while others wait for the place.
+        let _turn = match length >= CODED_IN_TURN_BYTES {
+            true => self.0.coding.acquire().await.ok(),
+            false => None,
+        };
         // Equal bytes one after the other: none removes what another relies on.
         let _alone = self.0.admitting[usize::from(hash.0[0]) % ADMITTING].lock().await;
         if let Some(study) = self.study_of(&hash).await.map_err(|e| e.refusal())? {
@@ -121,11 +126,6 @@ impl Spool {
         let objects = objects_of(&self.0.reader, &study).await.map_err(|e| e.refusal())?;
         one_more(objects)?;
         let (blobs, compressible) = (self.0.blobs.clone(), sniff.compressible);
-        // The turn is never closed.
-        let _turn = match length >= CODED_IN_TURN_BYTES {
-            true => self.0.coding.acquire().await.ok(),
-            false => None,
-        };
         let coding = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
         let stored = blocking(move || {
             let room = received.commit(&blobs)?;

@@ -107,6 +107,16 @@ impl OpenPartials {
     ) -> Result<Shared, StoreError> {
         let (key, owner) = ((clinic.clone(), object.coded.hash), (study.clone(), object.hash));
         match self.find(&key) {
+            // What is remembered and written by nobody may be older than what the store says now: an object that was
+            // stored and has been lost since must not be answered with its old receipt.
+            Some((of, shared))
+                if of == owner && Arc::strong_count(&shared) == 2 && before.receipt.is_none() =>
+            {
+                if shared.state.try_lock().is_ok_and(|state| state.done.is_none()) {
+                    return Ok(shared);
+                }
+                self.close(clinic, object);
+            }
             Some((of, shared)) if of == owner => return Ok(shared),
             // The same coded bytes for something else: it must not have the other's receipt.
             Some((_, shared)) if Arc::strong_count(&shared) > 2 => {

@@ -245,6 +245,8 @@ impl Desk<'_> {
         let timeout = self.link.next_timeout().map(|at| self.shared.started + Duration::from_millis(at));
         let asks = self.link.is_up() && (self.letters_due || self.look_due || !self.delayed.is_empty());
         let full = self.clerk.capacity() == 0;
+        // What is left after asking was left because the clerk was full, though it may have room by now.
+        let left = asks && (full || self.look_due || !self.delayed.is_empty());
         // Without room at the clerk's the timer would only find that out again and again.
         let letters = (asks && !full && self.letters_due).then_some(self.letters_at);
         let timer = [timeout, letters].into_iter().flatten().fold(self.look_at, Instant::min);
@@ -257,7 +259,7 @@ impl Desk<'_> {
             },
             // Before what may always be ready, so that no deadline is missed under load.
             () = tokio::time::sleep_until(timer) => Input::Timer,
-            Ok(_room) = self.clerk.reserve(), if asks && full => Input::Timer,
+            Ok(_room) = self.clerk.reserve(), if left => Input::Timer,
             Some(message) = self.inbox.recv() => Input::Message(message),
             chunk = self.requests.read_chunk(DATA_CHUNK_BYTES, true), if self.link.wants_input() => match chunk {
                 Ok(Some(chunk)) => Input::Control(chunk.bytes),

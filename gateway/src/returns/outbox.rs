@@ -51,18 +51,27 @@ pub(super) async fn pending(
     Ok(letters)
 }
 
-/// The body of a letter that stands in its row; its attempts are not counted.
+/// The body of a letter that stands in its row, with its hash proven; its attempts are not counted.
 pub(super) async fn short_body(
     tx: &mut SqliteConnection,
     clinic: &ClinicId,
     id: &LetterId,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    sqlx::query_scalar("SELECT body FROM letter WHERE id = $1 AND clinic = $2 AND body IS NOT NULL")
-        .bind(id.as_str())
-        .bind(clinic.as_str())
-        .fetch_optional(tx)
-        .await
-        .map_err(StoreError::database("read a short letter"))
+    let row =
+        sqlx::query("SELECT body, body_hash FROM letter WHERE id = $1 AND clinic = $2 AND body IS NOT NULL")
+            .bind(id.as_str())
+            .bind(clinic.as_str())
+            .fetch_optional(tx)
+            .await
+            .map_err(StoreError::database("read a short letter"))?;
+    let Some(row) = row else { return Ok(None) };
+    let c = Columns::of(&row, "letter", id.as_str());
+    let (body, hash): (Vec<u8>, ObjectHash) = (c.get("body")?, c.hash("body_hash")?);
+    if ObjectHash::of(&body) == hash {
+        return Ok(Some(body));
+    }
+    let (row, reason) = (id.to_string(), "the bytes are not those of body_hash".to_owned());
+    Err(StoreError::Corrupt { table: "letter", column: "body", row, reason })
 }
 
 /// Records that the letter is about to travel; gives the address of its body.

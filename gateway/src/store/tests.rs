@@ -126,3 +126,51 @@ async fn every_store_has_a_name_of_its_own_and_a_new_one_after_a_restore() {
     one.write(|tx| Box::pin(async move { begin_incarnation(tx, UtcMs(5)).await })).await.unwrap();
     assert_ne!(first, name_of(&one).await);
 }
+
+/// Counts events, waits for the others at the read, writes what it counted; refused when told so.
+async fn joint(store: &Store, key: &str, kind: &'static str, refused: bool) -> Result<i64, StoreError> {
+    let work = store.write_together(key.to_owned(), move |mut batch| {
+        Box::pin(async move {
+            batch.add("count", "SELECT count(*) AS n FROM event");
+            let row = batch.only_row().await?;
+            event::add(&mut batch, event(kind));
+            batch.run().await?;
+            if refused {
+                return Err(StoreError::refuse(Code::RefusedManifest, "objects", "lies"));
+            }
+            Columns::of(&row, "event", "?").get("n")
+        })
+    });
+    work.await
+}
+
+#[tokio::test]
+async fn commands_side_by_side_keep_their_order_within_a_key_and_a_refused_one_touches_no_other() {
+    let (_dir, store) = store().await;
+    // While it runs, the others gather and become one group.
+    let first = store.write(|tx| Box::pin(async move { event::append(tx, event("first")).await }));
+    let (_, a1, b, a2, c) = tokio::join!(
+        first,
+        joint(&store, "a", "a1", false),
+        joint(&store, "b", "b", true),
+        joint(&store, "a", "a2", false),
+        joint(&store, "c", "c", false),
+    );
+    assert!(matches!(&b, Err(StoreError::Refused(r)) if r.code == Code::RefusedManifest), "{b:?}");
+    assert!(a1.unwrap() < a2.unwrap(), "the second of a key sees the first one's work");
+    assert!(c.is_ok());
+    let kinds = kinds(&store).await;
+    let place = |kind: &str| kinds.iter().position(|k| k == kind);
+    assert_eq!((place("b"), kinds.len()), (None, 4), "{kinds:?}");
+    assert!(place("a1") < place("a2"), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_second_command_of_a_key_never_overtakes_the_first_that_failed() {
+    let (_dir, store) = store().await;
+    let first = store.write(|tx| Box::pin(async move { event::append(tx, event("first")).await }));
+    let (_, refused, next) =
+        tokio::join!(first, joint(&store, "a", "a1", true), joint(&store, "a", "a2", false));
+    assert!(refused.is_err() && next.is_ok());
+    assert_eq!(kinds(&store).await, ["first", "a2"]);
+}

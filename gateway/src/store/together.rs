@@ -3,7 +3,8 @@
 //! What many clinics do at once is the same few steps, each step one way to the database. Here each command goes as far as
 //! its next read; then the reads (and the writes before them) of all are sent together, and all go on with their rows.
 //! Commands with one key (a study) never run side by side, so that each sees the other's work done or not begun. When one
-//! of them fails, nothing of the round is kept and each is run again alone, behind a savepoint of its own.
+//! of them fails, nothing of the round is kept: that one is run again alone, behind a savepoint of its own, the others
+//! together once more.
 
 use super::StoreError;
 use super::batch::{Batch, Step, execute};
@@ -67,38 +68,49 @@ impl Seat {
 /// A command that may run side by side with others and, after a failure, again. True when its changes stay.
 pub(super) type Work = Arc<dyn for<'c> Fn(Batch<'c>) -> BoxFuture<'c, bool> + Send + Sync>;
 
+/// Why a round must be taken back.
+#[derive(Debug)]
+pub(super) enum Spoilt {
+    /// The command at this place failed by itself.
+    By(usize),
+    /// The database failed.
+    Store(StoreError),
+}
+
+struct Running {
+    place: usize,
+    seat: Arc<Seat>,
+    future: BoxFuture<'static, bool>,
+}
+
 /// Runs all of `works` side by side. `Err`: at least one failed, and what was done must be taken back.
-pub(super) async fn run(tx: &mut SqliteConnection, works: &[Work]) -> Result<(), StoreError> {
-    let mut running: Vec<(Arc<Seat>, BoxFuture<'static, bool>)> = works
+pub(super) async fn run(tx: &mut SqliteConnection, works: &[Work]) -> Result<(), Spoilt> {
+    let mut running: Vec<Running> = works
         .iter()
-        .map(|work| {
+        .enumerate()
+        .map(|(place, work)| {
             let seat = Arc::new(Seat::default());
             let future = AssertUnwindSafe(work(Batch::at(Arc::clone(&seat)))).catch_unwind();
             // What the panic was is told when the command is run alone.
-            (seat, async move { future.await.unwrap_or(false) }.boxed())
+            Running { place, seat, future: async move { future.await.unwrap_or(false) }.boxed() }
         })
         .collect();
     while !running.is_empty() {
-        let (mut asking, mut seats) = (Vec::with_capacity(running.len()), Vec::with_capacity(running.len()));
-        let mut requests = Vec::with_capacity(running.len());
-        for (seat, mut future) in running {
-            match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        let (mut asking, mut requests) =
+            (Vec::with_capacity(running.len()), Vec::with_capacity(running.len()));
+        for mut one in running {
+            match one.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(true) => {}
-                Poll::Ready(false) => {
-                    return Err(StoreError::Writer("takes a round back: one of its commands failed"));
-                }
+                Poll::Ready(false) => return Err(Spoilt::By(one.place)),
                 Poll::Pending => {
-                    // Such a command waits for nothing but its own batch.
-                    let steps = seat
-                        .asked()
-                        .ok_or(StoreError::Writer("met a command that waits for something else"))?;
-                    requests.push(steps);
-                    seats.push(Arc::clone(&seat));
-                    asking.push((seat, future));
+                    // A command waits for nothing but its own batch; one that does is run alone.
+                    requests.push(one.seat.asked().ok_or(Spoilt::By(one.place))?);
+                    asking.push(one);
                 }
             }
         }
-        answer(tx, &seats, requests).await?;
+        let seats: Vec<Arc<Seat>> = asking.iter().map(|one| Arc::clone(&one.seat)).collect();
+        answer(tx, &seats, requests).await.map_err(Spoilt::Store)?;
         running = asking;
     }
     Ok(())
@@ -172,9 +184,11 @@ mod tests {
     async fn a_command_that_fails_panics_or_breaks_a_rule_takes_the_round_back() {
         let panics: Work = Arc::new(|_| Box::pin(async { panic!("a fault of the program") }));
         let twice = work(1, false);
-        for last in [work(9, true), panics, twice] {
+        for (last, by) in [(work(9, true), Some(1)), (panics, Some(1)), (twice, None)] {
             let mut tx = table().await;
-            assert!(run(&mut tx, &[work(1, false), last]).await.is_err());
+            let spoilt = run(&mut tx, &[work(1, false), last]).await.unwrap_err();
+            let found = if let Spoilt::By(place) = spoilt { Some(place) } else { None };
+            assert_eq!(found, by, "{spoilt:?}");
         }
     }
 }

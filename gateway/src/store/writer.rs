@@ -5,7 +5,7 @@
 use super::StoreError;
 use super::batch::Batch;
 use super::event::{self, StoredEvent};
-use super::together::{self, Work};
+use super::together::{self, Spoilt, Work};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use sqlx::SqliteConnection;
@@ -189,7 +189,9 @@ async fn run(
             continue;
         }
         if seen.event.swap(false, Ordering::SeqCst) {
-            publish(&mut connection, &listeners.live, &mut listeners.last_seq).await;
+            let told = publish(&mut connection, &listeners.live, &mut listeners.last_seq).await;
+            // What could not be read is told after the next commit, whatever that is.
+            seen.event.fetch_or(!told, Ordering::SeqCst);
         }
         if seen.letter.swap(false, Ordering::SeqCst) {
             listeners.letters.send_modify(|count| *count += 1);
@@ -220,8 +222,9 @@ async fn transact(
     }
     let mut answers = Vec::new();
     let mut state = statement(tx, "BEGIN IMMEDIATE; SAVEPOINT command", "begin").await;
+    let mut spoilt = 0;
     while state.is_ok() && !joint.is_empty() {
-        state = side_by_side(tx, &mut joint, &mut alone, &mut answers).await;
+        state = side_by_side(tx, &mut joint, &mut alone, &mut answers, &mut spoilt).await;
     }
     for command in alone {
         if state.is_err() {
@@ -256,27 +259,47 @@ async fn next_savepoint(tx: &mut SqliteConnection, failed: bool) -> Result<(), S
     }
 }
 
-/// Runs the first command of each key in `joint`. When one of them fails, each goes to `alone`.
+/// Rounds of a group that may be spoilt by one of their commands; after that all that is left runs one by one.
+const MAX_SPOILT: usize = 2;
+
+/// Runs the first command of each key in `joint`, side by side. A command that fails goes to `alone` with those of its key
+/// that came after it; the others stay in `joint`, or go there too when too many rounds were spoilt.
 async fn side_by_side(
     tx: &mut SqliteConnection,
     joint: &mut Vec<Joint>,
     alone: &mut Vec<Alone>,
     answers: &mut Vec<Answer>,
+    spoilt: &mut usize,
 ) -> Result<(), StoreError> {
     let mut keys = BTreeSet::new();
     let (now, later): (Vec<Joint>, Vec<Joint>) =
         std::mem::take(joint).into_iter().partition(|command| keys.insert(command.key.clone()));
-    *joint = later;
     let works: Vec<Work> = now.iter().map(|command| Arc::clone(&command.work)).collect();
     let done = together::run(tx, &works).await;
-    if let Err(error) = &done {
-        metrics::counter!("relay_store_rounds_repeated_total").increment(1);
-        tracing::debug!(error = error as &dyn std::error::Error, "commands are run again, one by one");
-        alone.extend(now.into_iter().map(Joint::alone));
-    } else {
+    let Err(why) = done else {
         answers.extend(now.into_iter().map(|command| command.answer));
+        *joint = later;
+        return next_savepoint(tx, false).await;
+    };
+    metrics::counter!("relay_store_rounds_repeated_total").increment(1);
+    tracing::debug!(?why, "a round is taken back");
+    *spoilt += 1;
+    // In their order: the second command of a key never overtakes its first.
+    let mut rest: Vec<Joint> = now;
+    let failed = if let Spoilt::By(place) = &why { rest.get(*place).map(|c| c.key.clone()) } else { None };
+    rest.extend(later);
+    let goes_alone = |command: &Joint| match &failed {
+        Some(key) if *spoilt <= MAX_SPOILT => command.key == *key,
+        _ => true,
+    };
+    let (one_by_one, together): (Vec<Joint>, Vec<Joint>) = rest.into_iter().partition(goes_alone);
+    alone.extend(one_by_one.into_iter().map(Joint::alone));
+    *joint = together;
+    match (next_savepoint(tx, true).await, why) {
+        // SQLite has rolled everything back by itself: the cause is what the callers must hear of.
+        (Err(_), Spoilt::Store(error)) => Err(error),
+        (back, _) => back,
     }
-    next_savepoint(tx, done.is_err()).await
 }
 
 impl Command {
@@ -326,7 +349,12 @@ async fn statement(
     sqlx::raw_sql(sql).execute(tx).await.map(|_| ()).map_err(StoreError::database(what))
 }
 
-async fn publish(tx: &mut SqliteConnection, live: &broadcast::Sender<StoredEvent>, last_seq: &mut i64) {
+/// Tells listeners of the events since the last time; false when they cannot be read.
+async fn publish(
+    tx: &mut SqliteConnection,
+    live: &broadcast::Sender<StoredEvent>,
+    last_seq: &mut i64,
+) -> bool {
     match event::after(tx, *last_seq, i64::from(u32::MAX)).await {
         Ok(events) => {
             for event in events {
@@ -334,7 +362,11 @@ async fn publish(tx: &mut SqliteConnection, live: &broadcast::Sender<StoredEvent
                 // No listener is no error.
                 let _ = live.send(event);
             }
+            true
         }
-        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "reading new events"),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "reading new events");
+            false
+        }
     }
 }
