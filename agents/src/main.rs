@@ -3,10 +3,10 @@
 use clap::Parser as _;
 use std::process::ExitCode;
 
-/// Returns freed memory to the system and keeps no arena for every thread: docs/decisions says what that is worth.
+/// Makes the linker take `malloc` and all its kin from jemalloc, for C libraries and Rust alike: docs/decisions says why.
 #[cfg(not(target_env = "msvc"))]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+#[used]
+static MALLOC: unsafe extern "C" fn(usize) -> *mut std::ffi::c_void = tikv_jemalloc_sys::malloc;
 
 /// Worker threads: the agent waits for network and disk most of the time, and each thread costs memory.
 const WORKERS: usize = 2;

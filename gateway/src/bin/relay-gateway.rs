@@ -26,10 +26,10 @@ use viewer_api::auth::OsEntropy;
 use viewer_api::desk::Role;
 use zeroize::Zeroizing;
 
-/// Returns freed memory to the system and keeps no arena for every thread: docs/decisions says what that is worth.
+/// Makes the linker take `malloc` and all its kin from jemalloc, for C libraries and Rust alike: docs/decisions says why.
 #[cfg(not(target_env = "msvc"))]
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+#[used]
+static MALLOC: unsafe extern "C" fn(usize) -> *mut std::ffi::c_void = tikv_jemalloc_sys::malloc;
 
 const EXIT_FAULT: u8 = 1;
 const EXIT_STOPPED: u8 = 130;
