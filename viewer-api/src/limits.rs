@@ -62,8 +62,10 @@ pub const MAX_DECODE_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of a DICOM header that is read whole: with overlays and private dumps a few; small elements take many times
 /// their bytes in memory.
 pub const MAX_DICOM_HEADER_BYTES: u64 = 8 * 1024 * 1024;
-/// Bytes of an uncompressed frame in memory at a time when its preview is made.
-pub const MAX_STRIP_BYTES: u64 = 2 * 1024 * 1024;
+/// Bytes of an uncompressed frame in memory at a time while it is rendered, where several lines fit.
+pub const STRIP_BYTES: u64 = 2 * 1024 * 1024;
+/// The same at most: 64 lines of 65,535 samples, which one line of a preview of the largest frame covers.
+pub const MAX_STRIP_BYTES: u64 = 64 * 65_535 * 2;
 /// Memory for the preview of a frame that must be in memory whole (coded bytes, samples, the codec's own copy), in bytes;
 /// what needs more has no stored preview and is decoded when somebody asks for it.
 pub const PREVIEW_BUDGET_BYTES: u64 = 64 * 1024 * 1024;

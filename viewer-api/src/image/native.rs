@@ -4,7 +4,7 @@ use super::decode::Frame;
 use super::header::{Source, Values as _, failed};
 use super::{facts, grey};
 use crate::api::image::FrameInfo;
-use crate::limits::MAX_STRIP_BYTES;
+use crate::limits::{MAX_STRIP_BYTES, STRIP_BYTES};
 use crate::problem::Problem;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::DefaultDicomObject;
@@ -103,7 +103,7 @@ impl Native {
     /// As [`Self::lines`].
     pub fn histogram(&mut self) -> Result<Vec<u64>, Problem> {
         let mut counts = grey::no_counts();
-        let step = u32::try_from(MAX_STRIP_BYTES / self.line_bytes().max(1)).unwrap_or(u32::MAX).max(1);
+        let step = u32::try_from(STRIP_BYTES / self.line_bytes().max(1)).unwrap_or(u32::MAX).max(1);
         let mut line = 0;
         while line < self.info.rows {
             let end = line.saturating_add(step).min(self.info.rows);

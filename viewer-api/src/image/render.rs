@@ -5,7 +5,7 @@ use super::header::Source;
 use super::native::Native;
 use super::{facts, grey};
 use crate::api::image::{FrameInfo, VoiFunction};
-use crate::limits::{JPEG_QUALITY, MAX_STRIP_BYTES};
+use crate::limits::{JPEG_QUALITY, MAX_STRIP_BYTES, STRIP_BYTES};
 use crate::problem::Problem;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -106,7 +106,7 @@ pub fn native_picture(native: &mut Native, options: &Options) -> Result<Vec<u8>,
     while y < boxes.height {
         let fits = |end: u32| {
             u64::from(boxes.lines(y..end).end - boxes.lines(y..end).start) * native.line_bytes()
-                <= MAX_STRIP_BYTES
+                <= STRIP_BYTES
         };
         let end = (y + 1..boxes.height).take_while(|end| fits(end + 1)).last().map_or(y + 1, |end| end + 1);
         let lines = boxes.lines(y..end);
