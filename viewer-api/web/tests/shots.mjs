@@ -16,8 +16,15 @@ const open = async (login) => {
   if (login) await desk.logIn(of(login));
   return desk;
 };
+/** What moves once (dialogs, menus) has come to rest; what turns for ever is not waited for. */
+const rested = (page) =>
+  page.evaluate(async () => {
+    const once = document.getAnimations().filter((a) => a.effect?.getComputedTiming().endTime !== Infinity);
+    await Promise.allSettled(once.map((a) => a.finished));
+  });
 const shot = async (desk, name) => {
-  await desk.page.waitForTimeout(500);
+  await desk.drawn();
+  await rested(desk.page);
   await desk.page.screenshot({ path: join(out, `${name}.png`) });
 };
 
@@ -50,7 +57,7 @@ try {
   await liu.page.getByRole('button', { name: '返回修改' }).click();
   await liu.page.getByRole('tab', { name: /既往/ }).click();
   await liu.page.getByRole('button', { name: '并排对比' }).click();
-  await liu.page.waitForTimeout(1500);
+  await liu.filmReady();
   await shot(liu, '07-priors');
   await liu.page.getByRole('tab', { name: '报告' }).click();
   await liu.page.getByRole('button', { name: '危急值' }).click();
