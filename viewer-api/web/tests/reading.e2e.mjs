@@ -192,6 +192,18 @@ test('a lease that was taken over stops writing and keeps the words', { skip: de
   assert.deepEqual(reader.problems, []);
 });
 
+test('a version that was withdrawn says so, and the one that stands does not', { skip: demo !== undefined }, async (t) => {
+  const reader = await desk(t, withRole('reviewer'));
+  const { page } = reader;
+  await page.getByRole('menuitem', { name: /已完成/ }).click();
+  await page.locator('[data-item="7"]').dblclick();
+  await page.getByRole('tab', { name: /版本与通知/ }).click();
+  const card = (title) => page.locator('.history .ant-card').filter({ has: page.getByText(title, { exact: true }) });
+  await card('最终报告 第 1 版').getByText(/由 刘建国 作废，请勿据此诊疗/).waitFor();
+  assert.equal(await card('最终报告 第 2 版').getByText('作废').count(), 0);
+  assert.deepEqual(reader.problems, []);
+});
+
 test('the monitor sees counts and no names', { timeout: 60_000 }, async (t) => {
   const login = withRole('monitor');
   if (!login) return t.skip('no monitor login');

@@ -105,6 +105,13 @@ try {
   await zhang.page.getByText('登录已结束').waitFor();
   await shot(zhang, '17-session-ended');
 
+  const again = await open('zhang');
+  await again.page.getByRole('menuitem', { name: /已完成/ }).click();
+  await again.page.locator('[data-item="7"]').dblclick();
+  await again.page.getByRole('tab', { name: /版本与通知/ }).click();
+  await again.page.getByText(/作废，请勿据此诊疗/).waitFor();
+  await shot(again, '20-withdrawn');
+
   const watch = await open('watch');
   await watch.page.getByText('今日接收').first().waitFor();
   await shot(watch, '18-monitor');

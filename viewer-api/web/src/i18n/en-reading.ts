@@ -224,5 +224,7 @@ export const enReading: Record<ReadingKey, string> = {
   'version.package': 'Signed package',
   'version.received': 'Clinic received {at}',
   'version.opened': '{name} opened {at}',
+  'version.voided': 'Withdrawn {at} by {name}: do not use it',
+  'version.voidedShort': 'Withdrawn',
   'version.otherRevision': 'Images changed after this version',
 };

@@ -231,5 +231,7 @@ export const zhReading = {
   'version.package': '签名数据包',
   'version.received': '卫生院 {at} 收到',
   'version.opened': '{name} {at} 打开',
+  'version.voided': '{at} 由 {name} 作废，请勿据此诊疗',
+  'version.voidedShort': '已作废',
   'version.otherRevision': '此版签发后影像有变化',
 } as const;

@@ -59,7 +59,9 @@ export class County {
     other.row.state = 'drafted';
     const done = add(7, 'routine', 'xray', person('张秀英', 'F', '19610325', '0001'), '胸部正位', cg, [object('c5')], 0);
     this.sign(done, { findings: '双肺纹理增多。', impression: '支气管炎。', advice: '', result: 'positive', ecg_class: '' }, 'liu', 'final', now - 150 * MINUTE);
-    Object.assign(done.versions[0], { reviewer_name: '张明远', audited_at_ms: now - 140 * MINUTE, delivery: 'opened', received_at_ms: now - 139 * MINUTE, opened_at_ms: now - 130 * MINUTE, opened_by: '王医师' });
+    Object.assign(done.versions[0], { voided_at_ms: now - 149 * MINUTE, voided_by: '刘建国', delivery: 'opened' });
+    this.sign(done, { findings: '双肺纹理增多，未见实变影。', impression: '双肺纹理增多。', advice: '', result: 'positive', ecg_class: '' }, 'liu', 'final', now - 145 * MINUTE);
+    Object.assign(done.versions[1], { reviewer_name: '张明远', audited_at_ms: now - 140 * MINUTE, delivery: 'opened', received_at_ms: now - 139 * MINUTE, opened_at_ms: now - 130 * MINUTE, opened_by: '王医师' });
     Object.assign(done.row, { state: 'closed', delivery: 'opened' });
     add(8, 'routine', 'xray', person('吴建军', 'M', '19550720', 'X1170'), '腰椎正侧位', hs, [object('s1', { body_part: 'LSPINE' })], 5, { row: { state: 'retake_requested' } });
   }

@@ -24,12 +24,14 @@ export function History({ study }: { study: Study }) {
 
 function Version({ version, stale }: { version: ReportVersion; stale: boolean }) {
   const { t } = useI18n();
-  const { text } = version;
+  const { text, voided_at_ms: voidedAt } = version;
+  const words = voidedAt == null ? 'words' : 'words withdrawn';
   return (
     <Card
       size="small" title={t('version.title', { kind: t(`report.${version.kind}`), version: version.version })}
-      extra={<DeliveryTag delivery={version.delivery} />}
+      extra={<>{voidedAt != null && <Tag color="red">{t('version.voidedShort')}</Tag>}<DeliveryTag delivery={version.delivery} /></>}
     >
+      {voidedAt != null && <p className="over">{t('version.voided', { at: shortTime(voidedAt), name: version.voided_by ?? '' })}</p>}
       <p className="dim">
         {t('version.author', { name: version.author_name, at: shortTime(version.signed_at_ms) })}
         {version.reviewer_name && version.audited_at_ms != null && <> · {t('version.reviewer', { name: version.reviewer_name, at: shortTime(version.audited_at_ms) })}</>}
@@ -37,9 +39,9 @@ function Version({ version, stale }: { version: ReportVersion; stale: boolean })
         {version.opened_at_ms != null && <> · {t('version.opened', { name: version.opened_by ?? '', at: shortTime(version.opened_at_ms) })}</>}
       </p>
       {stale && <Tag color="orange">{t('version.otherRevision')}</Tag>}
-      <p className="words">{text.findings}</p>
-      <p className="words"><b>{text.impression}</b></p>
-      {text.advice && <p className="words">{text.advice}</p>}
+      <p className={words}>{text.findings}</p>
+      <p className={words}><b>{text.impression}</b></p>
+      {text.advice && <p className={words}>{text.advice}</p>}
       <Button size="small" type="link" icon={<FilePdfOutlined />} href={partUrl(version, 'report.pdf')} target="_blank" rel="noreferrer">{t('version.pdf')}</Button>
       <Button size="small" type="link" icon={<SafetyCertificateOutlined />} href={partUrl(version, 'package')} download>{t('version.package')}</Button>
     </Card>
