@@ -147,6 +147,23 @@ fn only_the_document_goes_to_standard_output() {
 }
 
 #[test]
+fn the_patients_chinese_name_stands_on_the_pdf() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = put(dir.path(), Format::Dicom, &synth::ecg(&Spec::normal(4)));
+    let paper = dir.path().join("paper.pdf");
+    assert!(ecg(&[&path, "--pdf", paper.to_str().unwrap()]).status.success());
+    let tool =
+        |name: &str| Command::new(name).arg(&paper).args((name == "pdftotext").then_some("-")).output();
+    let (Ok(words), Ok(fonts)) = (tool("pdftotext"), tool("pdffonts")) else {
+        return println!("skipped: poppler is not installed");
+    };
+    if !text(&fonts.stdout).contains("Type 3") {
+        return println!("skipped: this machine has no Chinese font");
+    }
+    assert!(text(&words.stdout).contains("张三"), "{}", text(&words.stdout));
+}
+
+#[test]
 fn a_refusal_is_one_line_with_field_offset_and_reason() {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {

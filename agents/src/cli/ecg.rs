@@ -223,8 +223,7 @@ impl Ecg {
                 for (kind, out) in self.outputs() {
                     only_document |= out == Path::new("-");
                     let paper = paper(&cut, &options)?;
-                    let bytes =
-                        if kind == Kind::Svg { draw::svg(&paper).into_bytes() } else { draw::pdf(&paper) };
+                    let bytes = if kind == Kind::Svg { draw::svg(&paper).into_bytes() } else { pdf(&paper) };
                     put(out, &bytes).map_err(|e| Refused::at("OUT", format!("{}: {e}", out.display())))?;
                 }
                 let mut words = ecg::summary_words(&summary);
@@ -373,7 +372,7 @@ impl Ecg {
             Kind::Pdf if ecg.is_view_only() => page(ecg)?,
             Kind::Svg | Kind::Pdf => {
                 let paper = paper(ecg, &self.drawing.options())?;
-                if kind == Kind::Svg { draw::svg(&paper).into_bytes() } else { draw::pdf(&paper) }
+                if kind == Kind::Svg { draw::svg(&paper).into_bytes() } else { pdf(&paper) }
             }
             Kind::Dicom => ecg::dicom(loaded).map_err(standard)?,
             Kind::Scp => ecg::scp(loaded).map_err(standard)?,
@@ -385,6 +384,11 @@ impl Ecg {
         }
         put(out, &bytes).map_err(|e| Refused::at("OUT", format!("{}: {e}", out.display())))
     }
+}
+
+fn pdf(paper: &draw::Paper) -> Vec<u8> {
+    static GLYPHS: ecg::Glyphs = ecg::Glyphs::of_the_system();
+    draw::pdf(paper, &|c| GLYPHS.glyph(c))
 }
 
 fn paper(ecg: &relay_ecg::Ecg, options: &Options) -> Result<draw::Paper, Refused> {

@@ -2,9 +2,11 @@
 //!
 //! Nothing here touches the spool: a file is looked at before it is sent, so that it can be taken again at once.
 
+mod glyphs;
 mod identity;
 mod words;
 
+pub use glyphs::Glyphs;
 pub use identity::{dicom, has_time, scp};
 pub(crate) use words::plain;
 pub use words::{heading, line, summary_words, words};

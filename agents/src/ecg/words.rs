@@ -230,7 +230,8 @@ pub fn line(file: &str, ecg: &Ecg, measured: &Measured, found: &[Finding]) -> St
 /// Who, when and by what, above the grid: a printed ECG without a name belongs to nobody.
 pub fn heading(ecg: &Ecg, paper: &mut Paper) {
     let p = &ecg.patient;
-    let person = [&p.name, &p.id, &p.sex, &p.birth_date, &p.age]
+    let name = p.name.as_deref().map(relay_core::formats::text::written_name);
+    let person = [&name, &p.id, &p.sex, &p.birth_date, &p.age]
         .iter()
         .filter_map(|t| t.as_deref())
         .collect::<Vec<_>>()

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ecg = read(&std::fs::read(&path)?, &Hints { name: Some(&path), ..Hints::default() })?;
     let paper = layout(&ecg, &Options::default());
     let out = match args.next().as_deref() {
-        Some("pdf") => pdf(&paper),
+        Some("pdf") => pdf(&paper, &|_| None),
         Some("json") => paper.json().to_string().into_bytes(),
         Some("dicom") => {
             let identity = DicomIdentity {

@@ -39,7 +39,7 @@ fn rendered(paper: &Paper) -> Option<Picture> {
         .spawn()
         .map_err(|_| println!("skipped: pdftoppm is not installed"))
         .ok()?;
-    let bytes = pdf(paper);
+    let bytes = pdf(paper, &|_| None);
     let mut input = child.stdin.take().expect("the test can work");
     let writer = std::thread::spawn(move || input.write_all(&bytes));
     let output = child.wait_with_output().expect("the test can work");

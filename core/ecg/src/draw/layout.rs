@@ -1,6 +1,9 @@
 //! Where everything stands, in millimetres.
 
-use super::{Format, Label, Options, Paper, Tick, Trace};
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::{DisplayFilters, Format, Label, Options, Paper, Tick, Trace};
 use crate::filter;
 use crate::lead::{Lead, LeadId, STANDARD_12};
 use crate::model::Ecg;
@@ -16,20 +19,36 @@ const BASELINE_SAMPLES: usize = 2_000;
 /// A4 landscape, the smallest paper.
 const A4: [f64; 2] = [297.0, 210.0];
 
-/// A lead with its filtered samples.
-struct Strip {
-    name: String,
-    rate: f64,
+/// A lead of the paper: what of it is ECG, and its samples where a display filter needs them all.
+struct Strip<'l> {
+    lead: &'l Lead,
+    range: Range<usize>,
+    /// Start of `range`, s.
     start_s: f64,
-    uv: Vec<f64>,
-    sign: f64,
+    filtered: Option<Vec<f64>>,
     baseline: f64,
+}
+
+impl Strip<'_> {
+    /// Samples `from` to `to` of the stretch in µV, as drawn.
+    fn uv(&self, from: usize, to: usize) -> Cow<'_, [f64]> {
+        let to = to.min(self.range.len());
+        let from = from.min(to);
+        match &self.filtered {
+            Some(uv) => Cow::Borrowed(&uv[from..to]),
+            None => Cow::Owned(self.lead.uv_range(self.range.start + from..self.range.start + to)),
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        self.lead.rate_hz
+    }
 }
 
 /// Lays out `ecg`. What the record marks as not ECG is left out; missing leads leave their place empty and named.
 pub fn layout(ecg: &Ecg, options: &Options) -> Paper {
     let leads = ecg.all_leads();
-    let strips: Vec<(LeadId, Strip)> = leads.iter().map(|l| (l.id, strip(ecg, l, options, 1.0))).collect();
+    let strips: Vec<(LeadId, Strip<'_>)> = leads.iter().map(|l| (l.id, strip(ecg, l, options))).collect();
     let rows = rows(&strips, options);
     let pitch = pitch(options.format, rows.len());
     let seconds = options.seconds.clamp(1.0, 60.0);
@@ -56,8 +75,9 @@ pub fn layout(ecg: &Ecg, options: &Options) -> Paper {
         for (k, cell) in row.iter().enumerate() {
             let from = k as f64 * column_s;
             let x = left + from * options.speed_mm_s;
-            let name =
-                cell.as_ref().map_or_else(|missing| format!("{missing} —"), |i| strips[*i].1.name.clone());
+            let name = cell
+                .as_ref()
+                .map_or_else(|missing| format!("{missing} —"), |i| strips[*i].1.lead.paper_name().to_owned());
             paper.labels.push(Label {
                 x: x + 1.0,
                 y: y - pitch / 2.0 + 4.0,
@@ -67,7 +87,7 @@ pub fn layout(ecg: &Ecg, options: &Options) -> Paper {
             if let Ok(i) = cell {
                 let window = (options.start_s + from, options.start_s + from + column_s);
                 paper.traces.push(trace(
-                    &strips[*i],
+                    &strips[*i].1,
                     cell_sign(&strips[*i].0, options),
                     window,
                     [x, y],
@@ -85,7 +105,12 @@ fn cell_sign(id: &LeadId, options: &Options) -> f64 {
     if options.cabrera && *id == LeadId::AVR { -1.0 } else { 1.0 }
 }
 
-fn label(cell: &Result<usize, String>, strips: &[(LeadId, Strip)], name: &str, options: &Options) -> String {
+fn label(
+    cell: &Result<usize, String>,
+    strips: &[(LeadId, Strip<'_>)],
+    name: &str,
+    options: &Options,
+) -> String {
     match cell {
         Ok(i) if cell_sign(&strips[*i].0, options) < 0.0 => format!("-{name}"),
         _ => name.to_owned(),
@@ -95,7 +120,7 @@ fn label(cell: &Result<usize, String>, strips: &[(LeadId, Strip)], name: &str, o
 /// Index of a strip, or the name of a lead that is missing.
 type Cell = Result<usize, String>;
 
-fn rows(strips: &[(LeadId, Strip)], options: &Options) -> Vec<Vec<Cell>> {
+fn rows(strips: &[(LeadId, Strip<'_>)], options: &Options) -> Vec<Vec<Cell>> {
     let at = |id: LeadId| strips.iter().position(|(l, _)| *l == id);
     let cell = |id: LeadId| at(id).ok_or_else(|| id.name().to_owned());
     let all_rows = || strips.iter().enumerate().map(|(i, _)| vec![Ok(i)]).collect::<Vec<Vec<Cell>>>();
@@ -153,32 +178,44 @@ fn pitch(format: Format, rows: usize) -> f64 {
     usual.min(175.0 / rows.max(1) as f64).max(12.5)
 }
 
-fn strip(ecg: &Ecg, lead: &Lead, options: &Options, sign: f64) -> Strip {
+fn strip<'l>(ecg: &Ecg, lead: &'l Lead, options: &Options) -> Strip<'l> {
     let stored = ecg.rhythm.iter().position(|l| l.id == lead.id && l.label == lead.label);
     let range = stored.map_or_else(|| ecg.common_range(lead), |i| ecg.ecg_range(i));
-    let mut uv = lead.uv_range(range.clone());
-    let whole = uv.iter().all(|v| v.is_finite());
-    if whole && uv.len() > 8 {
-        let f = options.filters;
-        if let Some(hertz) = f.high_pass_hz {
-            filter::high_pass(&mut uv, hertz, lead.rate_hz);
-        }
-        if let Some(hertz) = f.notch_hz {
-            filter::notch(&mut uv, hertz, lead.rate_hz);
-        }
-        if let Some(hertz) = f.low_pass_hz {
-            filter::low_pass(&mut uv, hertz, lead.rate_hz);
-        }
-    }
     let start_s = lead.start_s + range.start as f64 / lead.rate_hz;
-    let (from, to) = (options.start_s, options.start_s + options.seconds);
-    let place = |t: f64| (((t - start_s) * lead.rate_hz).ceil().max(0.0) as usize).min(uv.len());
-    let window = &uv[place(from)..place(to).max(place(from))];
-    // the level drawn on the line: a few thousand samples tell the median
-    let step = (window.len() / BASELINE_SAMPLES).max(1);
-    let shown: Vec<f64> = window.iter().step_by(step).copied().filter(|v| v.is_finite()).collect();
-    let baseline = median(shown);
-    Strip { name: lead.paper_name().to_owned(), rate: lead.rate_hz, start_s, uv, sign, baseline }
+    let filtered = filtered(lead, range.clone(), options);
+    let mut strip = Strip { lead, range, start_s, filtered, baseline: 0.0 };
+    let place = |t: f64| ((t - start_s) * lead.rate_hz).ceil().max(0.0) as usize;
+    strip.baseline = baseline(&strip, place(options.start_s), place(options.start_s + options.seconds));
+    strip
+}
+
+/// The stretch under the display filters; `None` = drawn as stored. A stretch with gaps is not filtered.
+fn filtered(lead: &Lead, range: Range<usize>, options: &Options) -> Option<Vec<f64>> {
+    let f = options.filters;
+    if f == DisplayFilters::default() || range.len() <= 8 {
+        return None;
+    }
+    let mut uv = lead.uv_range(range);
+    if !uv.iter().all(|v| v.is_finite()) {
+        return None;
+    }
+    if let Some(hertz) = f.high_pass_hz {
+        filter::high_pass(&mut uv, hertz, lead.rate_hz);
+    }
+    if let Some(hertz) = f.notch_hz {
+        filter::notch(&mut uv, hertz, lead.rate_hz);
+    }
+    if let Some(hertz) = f.low_pass_hz {
+        filter::low_pass(&mut uv, hertz, lead.rate_hz);
+    }
+    Some(uv)
+}
+
+/// The level drawn on the line: the median of what is shown, of which a few thousand samples tell it.
+fn baseline(strip: &Strip<'_>, from: usize, to: usize) -> f64 {
+    let shown = strip.uv(from, to);
+    let step = (shown.len() / BASELINE_SAMPLES).max(1);
+    median(shown.iter().step_by(step).copied().filter(|v| v.is_finite()).collect())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -189,39 +226,30 @@ fn median(mut values: Vec<f64>) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-fn trace(
-    strip: &(LeadId, Strip),
-    sign: f64,
-    (from, to): (f64, f64),
-    [x, y]: [f64; 2],
-    options: &Options,
-) -> Trace {
-    let strip = &strip.1;
-    let sign = sign * strip.sign;
-    let first = ((from - strip.start_s) * strip.rate - 1e-6).ceil().max(0.0) as usize;
+fn trace(strip: &Strip<'_>, sign: f64, (from, to): (f64, f64), [x, y]: [f64; 2], options: &Options) -> Trace {
+    let first = ((from - strip.start_s) * strip.rate() - 1e-6).ceil().max(0.0) as usize;
     // the sample on the boundary closes the column
-    let last = (((to - strip.start_s) * strip.rate + 1e-6).floor().max(-1.0) + 1.0) as usize;
-    let last = last.min(strip.uv.len());
-    let point = |i: usize, v: f64| {
-        let t = strip.start_s + i as f64 / strip.rate;
-        [x + (t - from) * options.speed_mm_s, y - sign * (v - strip.baseline) / 1000.0 * options.gain_mm_mv]
+    let last = (((to - strip.start_s) * strip.rate() + 1e-6).floor().max(-1.0) + 1.0) as usize;
+    let uv = strip.uv(first, last);
+    let point = |i: usize| {
+        let t = strip.start_s + (first + i) as f64 / strip.rate();
+        let height = sign * (uv[i] - strip.baseline) / 1000.0 * options.gain_mm_mv;
+        [x + (t - from) * options.speed_mm_s, y - height]
     };
-    let bucket = options.columns_per_mm.map(|c| strip.rate / (options.speed_mm_s * c)).filter(|b| *b > 2.0);
-    let (mut runs, mut at) = (Vec::new(), first);
-    while at < last {
-        let run = strip.uv[at..last].iter().take_while(|v| v.is_finite()).count();
+    let bucket = options.columns_per_mm.map(|c| strip.rate() / (options.speed_mm_s * c)).filter(|b| *b > 2.0);
+    let (mut runs, mut at) = (Vec::new(), 0);
+    while at < uv.len() {
+        let run = uv[at..].iter().take_while(|v| v.is_finite()).count();
         if run > 0 {
             runs.push(match bucket {
-                Some(bucket) => {
-                    thin(at..at + run, &strip.uv, bucket).into_iter().map(|i| point(i, strip.uv[i])).collect()
-                }
-                None => (at..at + run).map(|i| point(i, strip.uv[i])).collect(),
+                Some(bucket) => thin(at..at + run, &uv, bucket).into_iter().map(point).collect(),
+                None => (at..at + run).map(point).collect(),
             });
         }
         at += run.max(1);
     }
     Trace {
-        lead: strip.name.clone(),
+        lead: strip.lead.paper_name().to_owned(),
         start_s: from,
         end_s: to,
         x,
@@ -233,7 +261,7 @@ fn trace(
 }
 
 /// Keeps first, lowest, highest and last sample of each bucket, in their order: no peak is lost at any zoom.
-fn thin(run: std::ops::Range<usize>, uv: &[f64], bucket: f64) -> Vec<usize> {
+fn thin(run: Range<usize>, uv: &[f64], bucket: f64) -> Vec<usize> {
     let (mut kept, mut begin) = (Vec::new(), run.start);
     while begin < run.end {
         let group = ((begin - run.start) as f64 / bucket) as usize;

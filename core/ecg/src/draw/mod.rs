@@ -5,7 +5,7 @@ mod pdf;
 mod svg;
 
 pub use layout::layout;
-pub use pdf::pdf;
+pub use pdf::{Glyph, Step, pdf};
 pub use svg::svg;
 
 use serde::{Deserialize, Serialize};

@@ -92,6 +92,10 @@ pub struct Measured {
     pub notes: Vec<String>,
 }
 
+/// Rate that measuring works at, samples a second: what AHA/ACC/HRS 2007 part I asks of the signal. Records of twice that and
+/// more are thinned to it; slower ones stay as they are.
+const WORK_HZ: f64 = 500.0;
+
 /// A lead as µV at the working rate, gaps bridged.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
@@ -103,6 +107,7 @@ pub(crate) struct Channel {
 /// ECG leads of one rate and start, cut to what is ECG.
 #[derive(Debug)]
 pub(crate) struct Channels {
+    /// Working rate, samples a second.
     pub(crate) rate: f64,
     pub(crate) start_s: f64,
     pub(crate) leads: Vec<Channel>,
@@ -118,16 +123,27 @@ impl Channels {
                 && l.start_s == first.start_s
         };
         let range = ecg.common_range(&first);
+        let step = ((first.rate_hz / WORK_HZ) as usize).max(1);
         let leads: Vec<Channel> = all
             .iter()
             .filter(fits)
             .filter_map(|l| {
-                let uv = bridged(l, range.clone())?;
+                let uv = thinned(bridged(l, range.clone())?, step);
                 Some(Channel { id: l.id, name: l.paper_name().to_owned(), uv })
             })
             .collect();
-        let start_s = first.start_s + range.start as f64 / first.rate_hz;
-        (!leads.is_empty()).then_some(Self { rate: first.rate_hz, start_s, leads })
+        // a thinned sample stands in the middle of its block
+        let start_s = first.start_s + (range.start as f64 + (step - 1) as f64 / 2.0) / first.rate_hz;
+        (!leads.is_empty()).then_some(Self { rate: first.rate_hz / step as f64, start_s, leads })
+    }
+}
+
+/// Means of blocks of `step` samples.
+fn thinned(uv: Vec<f64>, step: usize) -> Vec<f64> {
+    match step {
+        0 | 1 => uv,
+        2 => uv.as_chunks::<2>().0.iter().map(|[a, b]| (a + b) / 2.0).collect(),
+        _ => uv.chunks_exact(step).map(|block| block.iter().sum::<f64>() / step as f64).collect(),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{Channel, Channels};
+use super::{Channel, Channels, thinned};
 use crate::filter;
 use crate::lead::LeadId;
 use crate::model::Ecg;
@@ -59,14 +59,6 @@ pub(crate) fn detect_channels(channels: &Channels) -> Detection {
     Detection { beats, rate_hz: channels.rate, start_s: channels.start_s }
 }
 
-/// Means of blocks of `step` samples.
-fn thinned(uv: &[f64], step: usize) -> Vec<f64> {
-    if step == 1 {
-        return uv.to_vec();
-    }
-    uv.chunks_exact(step).map(|block| block.iter().sum::<f64>() / step as f64).collect()
-}
-
 /// Sum over leads of the band-passed slope, each lead weighted so that a noisy one does not drown the others; and its moving mean.
 fn feature(leads: &[Channel], rate: f64, step: usize) -> (Vec<f64>, Vec<f64>) {
     let n = leads.first().map_or(0, |l| l.uv.len() / step);
@@ -76,7 +68,7 @@ fn feature(leads: &[Channel], rate: f64, step: usize) -> (Vec<f64>, Vec<f64>) {
     let all_derived = leads.iter().all(|l| derived(&l));
     let pair = [LeadId::I, LeadId::II].iter().all(|id| leads.iter().any(|l| l.id == *id));
     for lead in leads.iter().filter(|l| n > 0 && (all_derived || !pair || !derived(l))) {
-        let mut s = thinned(&lead.uv, step);
+        let mut s = thinned(lead.uv.clone(), step);
         filter::high_pass(&mut s, BAND_HZ[0], rate);
         filter::low_pass(&mut s, BAND_HZ[1].min(rate * 0.4), rate);
         let slope: Vec<f64> = (0..n)

@@ -30,37 +30,20 @@ impl Code {
 /// Bits that are looked up at once: the longest prefix of the default table.
 const QUICK_BITS: u32 = 10;
 
-/// For each value of the next [`QUICK_BITS`] bits the first code of a table that they decide; 0 = more bits are needed.
-#[derive(Debug, Clone)]
-struct Quick(Vec<u16>);
-
-impl Quick {
-    fn of(codes: &[Code]) -> Self {
-        let patterns: Vec<(u32, u32)> = codes.iter().map(Code::pattern).collect();
-        let decided = |bits: u32| {
-            const KNOWN: u32 = u32::MAX << (32 - QUICK_BITS);
-            let window = bits << (32 - QUICK_BITS);
-            for (n, (head, mask)) in patterns.iter().enumerate() {
-                if (window ^ head) & mask & KNOWN == 0 {
-                    // a longer code that may match comes first: the bits behind decide
-                    return if mask & !KNOWN == 0 { u16::try_from(n + 1).unwrap_or(0) } else { 0 };
-                }
-            }
-            0
-        };
-        Self((0..1 << QUICK_BITS).map(decided).collect())
-    }
-
-    fn find(&self, window: u32) -> Option<usize> {
-        usize::from(self.0[(window >> (32 - QUICK_BITS)) as usize]).checked_sub(1)
-    }
+/// The value that the next [`QUICK_BITS`] bits say, or that stands in the bits behind them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Step {
+    prefix_bits: u8,
+    /// 0 = more bits are needed, or the code is no value.
+    total_bits: u8,
+    value: i32,
 }
 
 /// A table of codes. What is looked up in it is made once, when a lead first uses it.
 #[derive(Debug, Clone)]
 struct Table {
     codes: Vec<Code>,
-    quick: OnceLock<Quick>,
+    quick: OnceLock<Vec<Step>>,
 }
 
 impl Table {
@@ -70,10 +53,58 @@ impl Table {
 
     /// The code that the next bits are, of which `left` are there.
     fn find(&self, window: u32, left: usize) -> Option<&Code> {
-        let quick = self.quick.get_or_init(|| Quick::of(&self.codes));
-        let known =
-            quick.find(window).and_then(|i| self.codes.get(i)).filter(|c| c.prefix_bits as usize <= left);
-        known.or_else(|| self.codes.iter().find(|c| c.matches(window, left)))
+        self.codes.iter().find(|c| c.matches(window, left))
+    }
+
+    /// For each value of the next [`QUICK_BITS`] bits the first code that they decide.
+    fn quick(&self) -> &[Step] {
+        self.quick.get_or_init(|| {
+            const KNOWN: u32 = u32::MAX << (32 - QUICK_BITS);
+            let patterns: Vec<(u32, u32)> = self.codes.iter().map(Code::pattern).collect();
+            let decided = |bits: u32| {
+                let window = bits << (32 - QUICK_BITS);
+                let first = patterns.iter().position(|(head, mask)| (window ^ head) & mask & KNOWN == 0)?;
+                // a longer code that may match comes first: the bits behind decide
+                let whole = patterns[first].1 & !KNOWN == 0;
+                self.codes.get(first).filter(|c| whole && c.is_value && c.total_bits <= WORD_BITS)
+            };
+            let step = |code: &Code| Step {
+                prefix_bits: code.prefix_bits as u8,
+                total_bits: code.total_bits as u8,
+                value: code.value,
+            };
+            (0..1 << QUICK_BITS).map(|bits| decided(bits).map(step).unwrap_or_default()).collect()
+        })
+    }
+
+    /// Takes values while the next bits say them at once, at most `limit` in `out`.
+    fn run(&self, bits: &mut Bits<'_>, out: &mut Vec<i32>, limit: usize) {
+        let quick = self.quick();
+        loop {
+            let (mut word, mut have) = (bits.word(), bits.left().min(WORD_BITS as usize));
+            let before = have;
+            // fewer bits than are looked up may hide a code that comes first in the table
+            while out.len() < limit && have >= QUICK_BITS as usize {
+                let step = quick[(word >> (64 - QUICK_BITS)) as usize];
+                let (prefix, total) = (u32::from(step.prefix_bits), usize::from(step.total_bits));
+                if total == 0 || total > have {
+                    break;
+                }
+                let own = total as u32 - prefix;
+                // the sign bit is the first one
+                out.push(if own == 0 {
+                    step.value
+                } else {
+                    (((word << prefix) as i64) >> (64 - own)) as i32
+                });
+                word <<= total;
+                have -= total;
+            }
+            if have == before {
+                return;
+            }
+            bits.at += before - have;
+        }
     }
 }
 
@@ -173,10 +204,14 @@ impl Tables {
         // a sample takes at least one bit
         let mut out = Vec::with_capacity(limit.min(data.len().saturating_mul(8)));
         while out.len() < limit && bits.left() > 0 {
-            let (word, left) = (bits.word(), bits.left());
-            let window = (word >> 32) as u32;
-            let Some(code) = table.find(window, left) else {
-                if bits.left() < 8 {
+            table.run(&mut bits, &mut out, limit);
+            let left = bits.left();
+            if out.len() == limit || left == 0 {
+                break;
+            }
+            // one code that is longer, or stands at the end, or switches the table
+            let Some(code) = table.find(bits.window(), left) else {
+                if left < 8 {
                     break;
                 }
                 return Err(format!("no Huffman code at bit {}", bits.at));
@@ -190,18 +225,7 @@ impl Tables {
                     .ok_or_else(|| format!("switch to table {}", code.value))?;
                 continue;
             }
-            if own == 0 {
-                out.push(code.value);
-                continue;
-            }
-            // 57 bits are there: the longest prefix and the longest value may be more
-            let value = if code.total_bits <= WORD_BITS && code.total_bits as usize <= left {
-                bits.at += own as usize;
-                Some((((word << code.prefix_bits) as i64) >> (64 - own)) as i32)
-            } else {
-                bits.take(own)
-            };
-            match value {
+            match if own == 0 { Some(code.value) } else { bits.take(own) } {
                 Some(value) => out.push(value),
                 None => break,
             }
@@ -265,5 +289,37 @@ mod tests {
         }
         let values = Tables::default_table().decode(&data, 6).unwrap();
         assert_eq!(values, [0, 1, -1, 2, -128, 256]);
+    }
+
+    #[test]
+    fn looking_codes_up_finds_what_reading_them_one_by_one_finds() {
+        let mut seed = 7_u64;
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u32
+        };
+        for round in 0..200 {
+            let data: Vec<u8> = (0..97 + round % 9).map(|_| next() as u8 | next() as u8).collect();
+            let mut tables = Tables::default_table();
+            if round % 2 == 1 {
+                // codes in any order, of any length, with bits of their own, that may hide each other
+                let codes = (0..12).map(|_| {
+                    let prefix_bits = 1 + next() % 14;
+                    let total_bits = prefix_bits + [0, 3, 8, 31][next() as usize % 4];
+                    let (value, prefix) = (next() as i32 % 99, next());
+                    Code { prefix_bits, total_bits, is_value: next() % 8 > 0, value, prefix }
+                });
+                tables = Tables { tables: vec![Table::of(codes.collect())] };
+            }
+            let slow = Tables {
+                tables: vec![Table {
+                    codes: tables.tables[0].codes.clone(),
+                    quick: OnceLock::from(vec![Step::default(); 1 << QUICK_BITS]),
+                }],
+            };
+            for limit in [0, 5, 100_000] {
+                assert_eq!(tables.decode(&data, limit), slow.decode(&data, limit), "round {round}");
+            }
+        }
     }
 }

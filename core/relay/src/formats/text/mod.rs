@@ -32,6 +32,18 @@ pub struct Decoded {
     pub unreadable: bool,
 }
 
+/// A name as people write it: of a DICOM name (PS3.5 §6.2.1.2) the ideographic group where there is one, its components in
+/// order; Chinese ones without a space.
+#[must_use]
+pub fn written_name(name: &str) -> String {
+    let mut groups = name.split('=');
+    let (alphabetic, ideographic) = (groups.next().unwrap_or_default(), groups.next().unwrap_or_default());
+    let group = if ideographic.trim_matches('^').is_empty() { alphabetic } else { ideographic };
+    let parts: Vec<&str> = group.split('^').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let chinese = group.chars().any(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}'));
+    parts.join(if chinese { "" } else { " " })
+}
+
 /// One coded character set without code extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {

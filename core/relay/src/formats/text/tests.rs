@@ -149,3 +149,18 @@ fn names_are_shown_without_forging_the_line() {
     assert_eq!(display_name("Smith^John"), "Smith John");
     assert_eq!(visible("张\u{202E}三\r\nX: 1"), "张三\u{2423}\u{2423}X: 1");
 }
+
+#[test]
+fn a_name_is_written_as_people_write_it() {
+    for (stored, written) in [
+        ("陈^志明", "陈志明"),
+        ("Zhang^San=张^三", "张三"),
+        ("Zhang^San=^", "Zhang San"),
+        ("ZHANG^SAN^^^", "ZHANG SAN"),
+        ("Müller^Anna", "Müller Anna"),
+        ("王小东", "王小东"),
+        ("", ""),
+    ] {
+        assert_eq!(super::written_name(stored), written, "{stored}");
+    }
+}
