@@ -63,13 +63,15 @@ fn patient(dice: &mut Dice, index: u64, exam_at: UtcMs) -> Patient {
     let surname = dice.pick(&SURNAMES);
     let given = dice.pick(if male { &GIVEN_M } else { &GIVEN_F });
     let days = dice.within(19.0, 86.0) as i64 * YEAR_DAYS + dice.within(0.0, 364.0) as i64;
-    let born = exam_at.plus_ms(-days * DAY_MS);
+    let date = |at: UtcMs| at.to_rfc3339().chars().take(10).filter(char::is_ascii_digit).collect::<String>();
+    let (born, today) = (date(exam_at.plus_ms(-days * DAY_MS)), date(exam_at));
+    let number = |date: &str| date.parse::<u32>().unwrap_or_default();
     Patient {
         name: format!("{surname}^{given}"),
         id: format!("P{:06}", index + 1),
         sex: if male { "M" } else { "F" }.to_owned(),
-        birth_date: born.to_rfc3339().chars().take(10).filter(char::is_ascii_digit).collect(),
-        age: format!("{:03}Y", days / (YEAR_DAYS + 1)),
+        age: format!("{:03}Y", (number(&today) - number(&born)) / 10_000),
+        birth_date: born,
     }
 }
 
