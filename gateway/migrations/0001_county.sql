@@ -170,6 +170,8 @@ CREATE TABLE object (
   -- the newest of several objects with one SOPInstanceUID
   current         INTEGER NOT NULL DEFAULT 1,
   conflict        INTEGER NOT NULL DEFAULT 0,
+  -- names another patient than the study does
+  other_patient   INTEGER NOT NULL DEFAULT 0,
   -- oddities that did not keep the file out, as JSON words
   notes           TEXT NOT NULL DEFAULT '[]',
   stored_at       INTEGER NOT NULL,

@@ -1,5 +1,6 @@
 //! Who did or tried what: append-only, each row chained to the one before it by BLAKE3, so that a change, a removal or an
-//! insertion anywhere is found. The head is written to the log every so often; a head kept elsewhere proves the tail.
+//! insertion anywhere is found. The head is written to the log every hour and when the gateway ends: a head kept elsewhere
+//! proves the tail, which no chain can prove by itself.
 
 use crate::store::{Columns, Store, StoreError};
 use relay_core::clock::UtcMs;
@@ -101,6 +102,16 @@ pub async fn head(tx: &mut SqliteConnection) -> Result<(i64, ObjectHash), StoreE
     let Some(row) = row else { return Ok((0, GENESIS)) };
     let c = Columns::of(&row, "audit", "newest");
     Ok((c.get("seq")?, c.hash("hash")?))
+}
+
+/// Writes the head to the log, where it leaves the machine with the rest of it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn tell_head(store: &Store) -> Result<(), StoreError> {
+    let (entries, head) = head(&mut *store.read().await?).await?;
+    tracing::info!(entries, %head, "head of the audit log");
+    Ok(())
 }
 
 /// What verification found.

@@ -196,6 +196,9 @@ async fn finish_in_order(parts: Parts, mut tasks: JoinSet<()>, stages: Stages) -
     drop(tasks);
     let Parts { store, desk, county, .. } = parts;
     drop((desk, county));
+    if let Err(error) = crate::audit::tell_head(&store).await {
+        tracing::error!(%error, "the head of the audit log is not told");
+    }
     store.close().await;
     match failed {
         Some(reason) => anyhow::bail!("a part of the gateway failed: {reason}"),

@@ -1,6 +1,7 @@
 //! Idempotent reconcilers: each brings the world in line with what is stored, on a timer and on a nudge. Running one twice,
 //! or never for an hour, loses nothing.
 
+mod gauges;
 mod preview;
 pub mod scrub;
 pub(crate) mod silence;
@@ -24,6 +25,8 @@ use viewer_api::DecodePool;
 const QUICK: Duration = Duration::from_secs(5);
 /// Everything else.
 const SLOW: Duration = Duration::from_secs(60);
+/// The head of the audit log: what was cut off its end since can be proven to the hour.
+const HOURLY: Duration = Duration::from_secs(3_600);
 /// Least time between two rounds, however often nudged: what is told to a clinic or made for a page gives way to what is
 /// being received.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -100,6 +103,12 @@ impl Background {
             }),
             every("silence", SLOW, Arc::clone(&quiet), stop.clone(), || {
                 silence::watch(&self.store, &self.policy, self.clock.now())
+            }),
+            every("gauges", SLOW, Arc::clone(&quiet), stop.clone(), || {
+                gauges::set(&self.store, self.clock.now())
+            }),
+            every("audit head", HOURLY, Arc::clone(&quiet), stop.clone(), || {
+                crate::audit::tell_head(&self.store)
             }),
             every("scrub", SLOW, Arc::clone(&quiet), stop.clone(), || scrub::some(
                 &self.store,

@@ -308,7 +308,9 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
             let clinic = clinic.as_deref().map(ClinicId::parse).transpose()?;
             let done = export::export_study(&store, &StudyUid::parse(&uid)?, clinic.as_ref(), &to).await;
             store.close().await;
-            say_json(&done?)?;
+            let done = done?;
+            say_json(&done)?;
+            return Ok(whole(done.missing.is_empty()));
         }
         Command::VerifyStore { json } => return verify_store(&home, json).await,
         Command::Audit(Audit::Verify { json }) => return verify_audit(&home, json).await,

@@ -88,6 +88,16 @@ impl CountyDesk {
         }
     }
 
+    /// A reader reads what his licence covers: films, ECGs or both. He may look at the others (a prior ECG beside a film).
+    async fn require_kind(&self, reader: &Reader, item: i64) -> Result<(), Refusal> {
+        let kind = queue::load(&mut *self.store.read().await?, &scope(reader), item).await?.kind;
+        if reader.kinds.contains(&kind) {
+            return Ok(());
+        }
+        let reason = format!("this account does not read {}", kind.word());
+        Err(Refusal::new(Code::Forbidden, "kind", reason))
+    }
+
     async fn lease_of(&self, item: i64, scope: &Scope) -> Result<Lease, Refusal> {
         let mut read = self.store.read().await?;
         let (_, row) = queue::by_item(&mut read, scope, item).await?;
@@ -240,11 +250,13 @@ impl ReadingDesk for CountyDesk {
 
     async fn claim(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<Lease, Refusal> {
         require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        self.require_kind(reader, item).await?;
         let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
+        let may_audit = reader.roles.contains(&Role::Reviewer);
         let claimed = self
             .store
             .write(move |tx| {
-                Box::pin(async move { queue::claim(tx, &policy, &scope, item, &who, now).await })
+                Box::pin(async move { queue::claim(tx, &policy, &scope, item, (&who, may_audit), now).await })
             })
             .await;
         match claimed.map_err(Refusal::from) {
@@ -366,6 +378,7 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<Signed, Refusal> {
         require(reader, Role::Reader)?;
+        self.require_kind(reader, item).await?;
         let signed = reports::sign(&self.store, &self.press, scope(reader), reader, item, request, now).await;
         self.audit.record(reader.id.as_str(), "report.sign", &item.to_string(), signed.is_ok(), now).await;
         self.record_pin(reader, &signed, now).await;
@@ -381,6 +394,7 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<Signed, Refusal> {
         require(reader, Role::Reviewer)?;
+        self.require_kind(reader, item).await?;
         let signed =
             reports::audit(&self.store, &self.press, scope(reader), reader, item, request, changed, now)
                 .await;
@@ -396,6 +410,7 @@ impl ReadingDesk for CountyDesk {
         raise: RaiseCritical,
         now: UtcMs,
     ) -> Result<(), Refusal> {
+        // Of any kind: whoever sees it, says it.
         require_any(reader, &[Role::Reader, Role::Reviewer])?;
         let phone = self.press.site.phone.clone();
         let raised =
@@ -414,6 +429,7 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<(), Refusal> {
         require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        self.require_kind(reader, item).await?;
         let retake = Retake { reason: reason.to_owned(), text: text.to_owned(), epoch };
         let policy = Arc::clone(&self.press.policy);
         reports::request_retake(&self.store, policy, scope(reader), reader, item, retake, now).await

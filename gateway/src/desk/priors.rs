@@ -26,7 +26,8 @@ pub(super) async fn find(
            AND (($3 <> '' AND p.national_id = $3) OR ($4 <> '' AND s.clinic = $5 AND p.local_id = $4)
              OR ($6 <> '' AND $7 <> '' AND p.name = $6 AND p.birth_date = $7))
            AND ($8 IS NULL OR s.clinic IN (SELECT value FROM json_each($8)))
-         ORDER BY s.t0 DESC LIMIT $9",
+         ORDER BY ($3 <> '' AND p.national_id = $3) DESC,
+           (s.clinic = $5 AND p.local_id = $4 AND p.name = $6 AND p.birth_date = $7) DESC, s.t0 DESC LIMIT $9",
     )
     .bind(study_id)
     .bind(row.t0.0)
@@ -40,6 +41,7 @@ pub(super) async fn find(
     .fetch_all(tx)
     .await
     .map_err(StoreError::database("look for priors"))?;
+    // The likeliest came first, so that a number that a console gives to everybody pushes nobody out; they are told newest first.
     let (mut certain, mut suspected) = (Vec::new(), Vec::new());
     for candidate in &found {
         let key = study_id.to_string();
@@ -58,6 +60,9 @@ pub(super) async fn find(
         } else {
             suspected.push(prior);
         }
+    }
+    for priors in [&mut certain, &mut suspected] {
+        priors.sort_by_key(|prior| std::cmp::Reverse(prior.t0));
     }
     Ok((certain, suspected))
 }

@@ -74,6 +74,7 @@ async fn objects(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<StudyOb
                 transfer_syntax: c.get("transfer_syntax")?,
                 current: c.get("current")?,
                 conflict: c.get("conflict")?,
+                other_patient: c.get("other_patient")?,
                 stored_at: c.time("stored_at")?,
             })
         })

@@ -130,7 +130,8 @@ async fn enter(batch: &mut Batch<'_>, known: &Known, a: &Arrived) -> Result<(), 
     if known.versions > 0 {
         set_versions_aside(batch, id, a);
     }
-    insert_object(batch, id, a, known.versions > 0)?;
+    let other_patient = known.identity_differs(&a.facts.person);
+    insert_object(batch, id, a, [known.versions > 0, other_patient])?;
     person(batch, id, &a.facts.person, first);
     describe(batch, id, a);
     if let Some(exam) = &a.facts.exam {
@@ -139,7 +140,7 @@ async fn enter(batch: &mut Batch<'_>, known: &Known, a: &Arrived) -> Result<(), 
     if known.versions > 0 {
         event::add(batch, about_object(a, id, "study.object_conflict"));
     }
-    if known.identity_differs(&a.facts.person) {
+    if other_patient {
         event::add(batch, about_object(a, id, "study.identity_conflict"));
     }
     if a.facts.has_pixels {
@@ -212,7 +213,12 @@ fn set_versions_aside(batch: &mut Batch<'_>, id: i64, a: &Arrived) {
         .bind(&a.facts.instance_uid);
 }
 
-fn insert_object(batch: &mut Batch<'_>, id: i64, a: &Arrived, conflict: bool) -> Result<(), StoreError> {
+fn insert_object(
+    batch: &mut Batch<'_>,
+    id: i64,
+    a: &Arrived,
+    [conflict, other_patient]: [bool; 2],
+) -> Result<(), StoreError> {
     let f = &a.facts;
     let notes = serde_json::json!(f.notes).to_string();
     batch
@@ -220,8 +226,8 @@ fn insert_object(batch: &mut Batch<'_>, id: i64, a: &Arrived, conflict: bool) ->
             "add an object",
             "INSERT INTO object (study_id, clinic, hash, sha256, length, kind, instance_uid, series_uid, sop_class, modality,
                  \"rows\", \"columns\", frames, body_part, laterality, view_position, transfer_syntax, description,
-                 is_waveform, conflict, notes, stored_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+                 is_waveform, conflict, notes, stored_at, other_patient)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
         )
         .bind(id)
         .bind(a.clinic.as_str())
@@ -244,7 +250,8 @@ fn insert_object(batch: &mut Batch<'_>, id: i64, a: &Arrived, conflict: bool) ->
         .bind(f.is_waveform)
         .bind(conflict)
         .bind(notes)
-        .bind(a.now.0);
+        .bind(a.now.0)
+        .bind(other_patient);
     Ok(())
 }
 

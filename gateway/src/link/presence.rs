@@ -62,6 +62,7 @@ impl Registry {
         let older = book.live.values().filter(same).map(|l| l.connection.clone()).collect();
         let presence = Presence { registry: self, id, clinic: entry.clinic.clone() };
         book.live.insert(id, entry);
+        metrics::gauge!("relay_link_connections").set(book.live.len() as f64);
         (presence, older)
     }
 
@@ -86,7 +87,9 @@ impl Presence<'_> {
 
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
-        self.registry.book().live.remove(&self.id);
+        let mut book = self.registry.book();
+        book.live.remove(&self.id);
+        metrics::gauge!("relay_link_connections").set(book.live.len() as f64);
     }
 }
 

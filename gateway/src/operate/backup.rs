@@ -168,6 +168,8 @@ pub async fn restore(from: &Path, home: &Home, now: UtcMs) -> anyhow::Result<Res
 
 async fn snapshot(store: &Store, to: &Path) -> anyhow::Result<()> {
     let path = to.to_str().context("the backup's path is not UTF-8")?.to_owned();
+    // There before SQLite writes into it: a backup holds names and second factors, and is its owner's only.
+    drop(RealDisk.create(to, 0o600)?);
     let mut connection = store.side_connection().await?;
     sqlx::query("VACUUM INTO $1").bind(path).execute(&mut connection).await?;
     sqlx::Connection::close(connection).await?;

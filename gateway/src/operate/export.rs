@@ -26,6 +26,17 @@ pub struct Exported {
     pub current: bool,
 }
 
+/// An object that is not among the files, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Missing {
+    /// BLAKE3 it should have.
+    pub blake3: ObjectHash,
+    /// SOPInstanceUID or empty.
+    pub instance_uid: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 /// What was exported; also written as `study.json` beside the files, last.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Export {
@@ -35,6 +46,8 @@ pub struct Export {
     pub study: StudyUid,
     /// Files.
     pub files: Vec<Exported>,
+    /// Objects of the study whose bytes are lost or damaged here.
+    pub missing: Vec<Missing>,
 }
 
 struct Row {
@@ -46,10 +59,11 @@ struct Row {
     current: bool,
 }
 
-/// Copies every object of a study into an empty directory and proves both hashes of every file.
+/// Copies every object of a study into an empty directory and proves both hashes of every file. A damaged object is named in
+/// the answer, has no file, and keeps none of the others out.
 ///
 /// # Errors
-/// When the study is unknown, exists at several clinics and none is named, or a byte differs.
+/// When the study is unknown, exists at several clinics and none is named, or the directory cannot be written.
 pub async fn export_study(
     store: &Store,
     uid: &StudyUid,
@@ -58,7 +72,7 @@ pub async fn export_study(
 ) -> anyhow::Result<Export> {
     let (clinic, rows) = find(store, uid, clinic).await?;
     empty_dir(to)?;
-    let mut files = Vec::with_capacity(rows.len());
+    let (mut files, mut missing) = (Vec::with_capacity(rows.len()), Vec::new());
     for (number, row) in rows.into_iter().enumerate() {
         let suffix = match row.kind {
             ObjectKind::Dicom => "dcm",
@@ -67,7 +81,14 @@ pub async fn export_study(
         };
         let file = format!("{:04}-{}.{suffix}", number + 1, &row.hash.to_hex()[..16]);
         let (own, path) = (store.clone(), to.join(&file));
-        let copied = tokio::task::spawn_blocking(move || copy(&own, &row, &path).map(|()| row)).await??;
+        let (row, damaged) =
+            tokio::task::spawn_blocking(move || copy(&own, &row, &path).map(|damaged| (row, damaged)))
+                .await??;
+        if let Some(reason) = damaged {
+            missing.push(Missing { blake3: row.hash, instance_uid: row.instance_uid, reason });
+            continue;
+        }
+        let copied = row;
         files.push(Exported {
             file,
             length: copied.length,
@@ -77,7 +98,7 @@ pub async fn export_study(
             current: copied.current,
         });
     }
-    let export = Export { clinic, study: uid.clone(), files };
+    let export = Export { clinic, study: uid.clone(), files, missing };
     let proof = serde_json::to_vec_pretty(&export)?;
     write_atomic(&RealDisk, &to.join("study.json"), &proof, 0o600).context("writing study.json")?;
     Ok(export)
@@ -125,19 +146,29 @@ async fn find(
     Ok((clinic, rows))
 }
 
-/// Copies and hashes what was written, not what was meant to be written.
-fn copy(store: &Store, row: &Row, to: &Path) -> anyhow::Result<()> {
+/// Copies and hashes what was written, not what was meant to be written; the file has its name once it is proven. Gives what
+/// is wrong with the stored bytes.
+fn copy(store: &Store, row: &Row, to: &Path) -> anyhow::Result<Option<String>> {
     use relay_core::durable::Disk as _;
     use sha2::Digest as _;
-    let mut from = store.blobs().open_blob(&row.hash)?;
-    let mut out = RealDisk.create(to, 0o600).with_context(|| format!("creating {}", to.display()))?;
+    let mut from = match store.blobs().open_blob(&row.hash) {
+        Ok(from) => from,
+        Err(error) => return Ok(Some(format!("the stored bytes cannot be read: {error}"))),
+    };
+    let unproven = to.with_extension("part");
+    let mut out =
+        RealDisk.create(&unproven, 0o600).with_context(|| format!("creating {}", unproven.display()))?;
     let (mut blake, mut sha, mut at) = (blake3::Hasher::new(), sha2::Sha256::new(), 0_u64);
     let mut buffer = vec![0_u8; 256 * 1024];
     loop {
-        let read = from.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) => {
+                RealDisk.remove(&unproven).with_context(|| format!("removing {}", unproven.display()))?;
+                return Ok(Some(format!("the stored bytes cannot be read after {at}: {error}")));
+            }
+        };
         out.write_at(at, &buffer[..read]).with_context(|| format!("writing {}", to.display()))?;
         blake.update(&buffer[..read]);
         sha.update(&buffer[..read]);
@@ -145,10 +176,10 @@ fn copy(store: &Store, row: &Row, to: &Path) -> anyhow::Result<()> {
     }
     out.sync().with_context(|| format!("syncing {}", to.display()))?;
     let (hash, sha256) = (ObjectHash(*blake.finalize().as_bytes()), Sha256(sha.finalize().into()));
-    anyhow::ensure!(
-        hash == row.hash && sha256 == row.sha256 && at == row.length,
-        "object {}: the stored bytes are damaged (BLAKE3 {hash}, {at} bytes)",
-        row.hash
-    );
-    Ok(())
+    if hash == row.hash && sha256 == row.sha256 && at == row.length {
+        RealDisk.rename(&unproven, to).with_context(|| format!("naming {}", to.display()))?;
+        return Ok(None);
+    }
+    RealDisk.remove(&unproven).with_context(|| format!("removing {}", unproven.display()))?;
+    Ok(Some(format!("the stored bytes are damaged: BLAKE3 {hash}, {at} bytes of {}", row.length)))
 }

@@ -119,12 +119,21 @@ async fn a_study_is_exported_byte_exact_and_a_damaged_byte_is_named() {
     let both = export::export_study(&lab.store, &uid, None, &lab.dir.path().join("out2")).await;
     assert!(both.unwrap_err().to_string().contains("name the clinic"));
     let path = lab.store.blobs().path_of(&plain(&films[1]).hash);
-    let mut bytes = films[1].clone();
+    let path_0 = lab.store.blobs().path_of(&plain(&films[0]).hash);
+    let mut bytes = films[0].clone();
     bytes[700] ^= 1;
-    overwrite(&path, bytes);
-    let damaged =
-        export::export_study(&lab.store, &uid, Some(&clinic("a")), &lab.dir.path().join("out3")).await;
-    assert!(damaged.unwrap_err().to_string().contains("damaged"));
+    overwrite(&path_0, bytes);
+    let to = lab.dir.path().join("out3");
+    let part = export::export_study(&lab.store, &uid, Some(&clinic("a")), &to).await.unwrap();
+    assert_eq!((part.files.len(), part.missing.len()), (1, 1), "one bad object keeps no other out");
+    assert!(part.missing[0].blake3 == plain(&films[0]).hash && part.missing[0].reason.contains("damaged"));
+    assert_eq!(std::fs::read(to.join(&part.files[0].file)).unwrap(), films[1]);
+    std::fs::remove_file(&path).unwrap();
+    let to = lab.dir.path().join("out4");
+    let none = export::export_study(&lab.store, &uid, Some(&clinic("a")), &to).await.unwrap();
+    assert_eq!((none.files.len(), none.missing.len()), (0, 2));
+    let left: Vec<_> = std::fs::read_dir(&to).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["study.json"], "nothing unproven looks like a file of the study");
 }
 
 #[tokio::test]

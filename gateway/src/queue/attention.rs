@@ -23,6 +23,18 @@ pub fn ask(batch: &mut Batch<'_>, work_item: i64, reason: &'static str, now: Utc
         .bind(now.0);
 }
 
+/// True while something is asked of the item's author.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn asked(tx: &mut SqliteConnection, work_item: i64) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM attention WHERE work_item = $1 AND settled_at IS NULL)")
+        .bind(work_item)
+        .fetch_one(tx)
+        .await
+        .map_err(StoreError::database("look for what is asked of an author"))
+}
+
 /// An author has signed a version over the study as it is now: everything asked before is answered.
 ///
 /// # Errors

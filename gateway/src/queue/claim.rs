@@ -1,9 +1,11 @@
 //! Claiming, renewing, giving back; leases that end by themselves.
 
+use super::attention;
 use super::item::{StoredItem, load, save};
 use crate::sla::{self, kinds};
 use crate::store::{NewEvent, Scope, StoreError, event};
 use relay_core::clock::UtcMs;
+use relay_core::codes::Code;
 use relay_core::ids::PersonId;
 use relay_core::sla::SlaPolicy;
 use relay_core::study::Kind;
@@ -20,23 +22,31 @@ fn work_event<'a>(stored: &'a StoredItem, actor: &'a str, kind: &'static str, no
     stored.event(actor, kind, stored.study_key(), body, now)
 }
 
-/// Claims an item. A released report is taken for correction when `for_correction` is set.
+/// Claims an item: to read it, to audit it where `may_audit`, or, of a released report, to correct or add to it.
 ///
 /// # Errors
-/// `CLAIM_HELD`, `STATE_CONFLICT`, `REVIEWER_IS_AUTHOR`, `NOT_FOUND`; [`StoreError`].
+/// `CLAIM_HELD`, `STATE_CONFLICT`, `REVIEWER_IS_AUTHOR`, `FORBIDDEN`, `NOT_FOUND`; [`StoreError`].
 pub async fn claim(
     tx: &mut SqliteConnection,
     policy: &SlaPolicy,
     scope: &Scope,
     id: i64,
-    who: &PersonId,
+    (who, may_audit): (&PersonId, bool),
     now: UtcMs,
 ) -> Result<WorkItem, StoreError> {
     let before = load(tx, scope, id).await?;
-    // A withdrawn version is not audited: it is signed anew.
+    // A withdrawn version is not audited: it is signed anew. What came after the author's signature is the author's to add,
+    // audited or not.
     let released = matches!(before.item.state, State::Audited | State::Closed)
         || before.item.state == State::Signed
-            && (!before.item.awaits_audit || withdrawn(tx, &before).await?);
+            && (!before.item.awaits_audit
+                || withdrawn(tx, &before).await?
+                || before.item.author.as_ref() == Some(who) && attention::asked(tx, id).await?);
+    let is_author = before.item.author.as_ref() == Some(who);
+    if before.item.state == State::Signed && !released && !may_audit && !is_author {
+        let reason = "it awaits the second signature, which is a reviewer's";
+        return Err(StoreError::refuse(Code::Forbidden, "role", reason));
+    }
     let item = before.item.clone();
     let item = if released { item.claim_released(who, now)? } else { item.claim(who, now)? };
     let fresh = item.epoch != before.item.epoch;
@@ -92,7 +102,7 @@ pub async fn claim_next(
     .map_err(StoreError::database("look for the next case"))?;
     for row in candidates {
         let id: i64 = row.get("id");
-        match claim(tx, policy, scope, id, who, now).await {
+        match claim(tx, policy, scope, id, (who, false), now).await {
             Ok(item) => return Ok(Some((id, item))),
             Err(StoreError::Refused(_)) => {}
             Err(other) => return Err(other),

@@ -141,6 +141,7 @@ impl AuthorJob {
             reviewer: None,
             single_reader: self.required == 1 && self.kind != ReportKind::Preliminary,
             demo: signer.is_demo(),
+            remarks: None,
         };
         let printed = self.press.print(&self.facts, &wanted)?;
         let manifest = SignedManifest {

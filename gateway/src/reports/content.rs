@@ -5,9 +5,10 @@ use crate::queue::{self, StoredItem};
 use crate::store::{Columns, Scope, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
+use relay_core::formats::text::written_name;
 use relay_core::study::{Class, Kind, StudyContext, StudyRevision};
 use relay_report as paper;
-use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_VIEWS};
+use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_VIEWS};
 use sqlx::SqliteConnection;
 use viewer_api::desk::{DraftText, PatientFacts, ReportVersion, WorkRow};
 
@@ -120,7 +121,7 @@ impl StudyFacts {
 
 async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<paper::Critical>, StoreError> {
     let found = sqlx::query(
-        "SELECT code, text_id, received_at, read_back_by, read_back_at FROM critical WHERE study_id = $1
+        "SELECT code, text_id, read_back_by, read_back_at FROM critical WHERE study_id = $1
          ORDER BY id DESC LIMIT 1",
     )
     .bind(study_id)
@@ -131,12 +132,16 @@ async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<pap
     let key = study_id.to_string();
     let c = Columns::of(&row, "critical", &key);
     let words: serde_json::Value = text_of(tx, c.get("text_id")?).await?;
+    // Paper says who was told and when, or that nobody has read it back yet: a notice in the clinic's store told no person.
     let read_back = c.time_or_none("read_back_at")?;
     Ok(Some(paper::Critical {
         code: c.get("code")?,
-        name: words.get("finding").and_then(|f| f.as_str()).unwrap_or_default().to_owned(),
-        notified_person: c.get("read_back_by")?,
-        notified_at: read_back.or(c.time_or_none("received_at")?).map(|t| t.0),
+        name: printable(words.get("finding").and_then(|f| f.as_str()).unwrap_or_default(), MAX_LINE_CHARS)
+            .unwrap_or_default(),
+        notified_person: c
+            .get::<Option<String>>("read_back_by")?
+            .and_then(|name| printable(&name, MAX_NAME_CHARS)),
+        notified_at: read_back.map(|t| t.0),
         read_back: read_back.is_some(),
     }))
 }
@@ -162,6 +167,8 @@ pub(super) struct Wanted<'a> {
     pub single_reader: bool,
     /// A demonstration key signs.
     pub demo: bool,
+    /// What paper adds about the signing itself (备注).
+    pub remarks: Option<String>,
 }
 
 fn some(text: &str) -> Option<String> {
@@ -238,7 +245,7 @@ pub(super) fn content(
             findings: wanted.text.findings.trim().to_owned(),
             impression: wanted.text.impression.trim().to_owned(),
             advice: some(&wanted.text.advice),
-            remarks: None,
+            remarks: wanted.remarks.clone(),
         },
         result: match wanted.text.result.as_str() {
             "positive" => paper::ResultFlag::Positive,
@@ -351,7 +358,7 @@ fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patie
     let birth_date =
         jiff::civil::Date::strptime("%Y%m%d", &facts.birth_date).ok().map(|date| date.to_string());
     paper::Patient {
-        name: printable(&facts.name.replace('^', " "), MAX_NAME_CHARS).unwrap_or_else(|| "未具名".to_owned()),
+        name: printable(&written_name(&facts.name), MAX_NAME_CHARS).unwrap_or_else(|| "未具名".to_owned()),
         sex: match facts.sex.as_str() {
             "M" => paper::Sex::Male,
             "F" => paper::Sex::Female,
@@ -363,18 +370,18 @@ fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patie
         local_id: printable(&facts.local_id, MAX_NAME_CHARS).unwrap_or_else(|| "不详".to_owned()),
         visit_no: None,
         patient_type: None,
-        national_id: some(&facts.national_id),
-        phone: phone.and_then(some),
+        national_id: printable(&facts.national_id, MAX_NAME_CHARS),
+        phone: phone.and_then(|phone| printable(phone, MAX_LINE_CHARS)),
     }
 }
 
 fn request(class: Class, context: &StudyContext) -> paper::Request {
-    let text = |t: &Option<String>| t.as_deref().and_then(some);
+    let text = |t: &Option<String>, limit| t.as_deref().and_then(|t| printable(t, limit));
     paper::Request {
         apply_no: None,
         dept: None,
-        doctor: text(&context.doctor),
-        complaint: text(&context.complaint),
+        doctor: text(&context.doctor, MAX_LINE_CHARS),
+        complaint: text(&context.complaint, MAX_NOTE_CHARS),
         clinical_diagnosis: None,
         purpose: None,
         requested_at: None,
@@ -390,7 +397,7 @@ fn request(class: Class, context: &StudyContext) -> paper::Request {
 
 fn view_words(view: &str) -> String {
     match view {
-        "PA" => "后前立位".to_owned(),
+        "PA" => "后前位".to_owned(),
         "AP" => "前后位".to_owned(),
         "LL" | "LLAT" => "左侧位".to_owned(),
         "RL" | "RLAT" => "右侧位".to_owned(),
@@ -444,7 +451,7 @@ mod tests {
             ..PatientFacts::default()
         };
         let paper = patient(&facts, None, UtcMs(1_795_300_000_000));
-        assert!(paper.name.starts_with("abc 名") && paper.name.ends_with('…'), "{}", paper.name);
+        assert!(paper.name.starts_with("abc名") && paper.name.ends_with('…'), "{}", paper.name);
         assert_eq!(paper.name.chars().count(), MAX_NAME_CHARS);
         assert_eq!((paper.birth_date, paper.local_id.as_str()), (None, "不详"));
         let lawful = PatientFacts { birth_date: "19600229".into(), ..PatientFacts::default() };

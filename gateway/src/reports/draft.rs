@@ -6,11 +6,9 @@ use crate::store::{Columns, Scope, StoreError, event, signed};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Code;
 use relay_core::ids::PersonId;
+use relay_report::limits::{MAX_FINDINGS_CHARS, MAX_OPINION_CHARS};
 use sqlx::SqliteConnection;
 use viewer_api::desk::{Draft, DraftText};
-
-/// Characters of one field of a report: two pages of findings are below 4,000.
-const MAX_FIELD_CHARS: usize = 8_000;
 
 /// The draft of an item, if there is one.
 ///
@@ -31,11 +29,16 @@ pub async fn load_draft(tx: &mut SqliteConnection, item: i64) -> Result<Option<D
 }
 
 pub(super) fn check_text(text: &DraftText) -> Result<(), StoreError> {
-    let fields = [("findings", &text.findings), ("impression", &text.impression), ("advice", &text.advice)];
-    for (field, value) in fields {
+    // What paper holds: a draft that can be saved can be signed.
+    let fields = [
+        ("findings", &text.findings, MAX_FINDINGS_CHARS),
+        ("impression", &text.impression, MAX_OPINION_CHARS),
+        ("advice", &text.advice, MAX_OPINION_CHARS),
+    ];
+    for (field, value, most) in fields {
         let chars = value.chars().count();
-        if chars > MAX_FIELD_CHARS {
-            let reason = format!("{chars} characters, at most {MAX_FIELD_CHARS} are lawful");
+        if chars > most {
+            let reason = format!("{chars} characters, at most {most} are lawful");
             return Err(StoreError::refuse(Code::FieldInvalid, field, reason));
         }
     }

@@ -12,6 +12,7 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ObjectHash, PersonId, Sha256};
 use relay_core::report::{PURPOSE_REVIEW, ReportKind, ReportPackage, ReviewManifest};
+use relay_core::study::StudyRevision;
 use relay_report::ReportContent;
 use sqlx::SqliteConnection;
 use viewer_api::desk::{DraftText, Reader, SignRequest, Signed};
@@ -71,6 +72,8 @@ struct AuthorVersion {
     signed_at: UtcMs,
     reason: Option<String>,
     becomes: ReportKind,
+    /// The revision its author read, and how many objects that was; known once it is proven.
+    read: Option<(StudyRevision, u32)>,
 }
 
 impl AuthorVersion {
@@ -98,6 +101,7 @@ impl AuthorVersion {
             name: last.author_name.clone(),
             id: last.author.clone(),
             signed_at: last.signed_at,
+            read: None,
         })
     }
 
@@ -132,7 +136,17 @@ impl AuthorVersion {
         if told.is_some() && told != self.reason.as_deref() {
             return Err(differs("reason", "the stored reason is not the one that the author signed"));
         }
-        Ok(Self { text: words, ..self })
+        let read = (signed.author_manifest().study_revision, content.study.instances_read);
+        Ok(Self { text: words, read: Some(read), ..self })
+    }
+
+    /// What paper says when the study has changed between the two signatures: which of it the author never saw.
+    fn changed_since(&self, facts: &StudyFacts) -> Option<String> {
+        let (_, then) = self.read.filter(|(revision, _)| *revision != facts.revision)?;
+        let now = facts.row.objects.0;
+        Some(format!(
+            "报告医师签名后影像有变化（签名时 {then} 幅，审核时 {now} 幅），变化部分由审核医师审阅。"
+        ))
     }
 }
 
@@ -175,6 +189,7 @@ impl ReviewJob {
             reviewer: Some((self.reader.name.clone(), self.reader.id.to_string(), self.now)),
             single_reader: false,
             demo: signer.is_demo(),
+            remarks: self.author.changed_since(&self.facts),
         };
         let printed = self.press.print(&self.facts, &wanted)?;
         let review = ReviewManifest {

@@ -44,6 +44,8 @@ pub struct StudyObject {
     pub current: bool,
     /// Another object has the same SOPInstanceUID with other bytes.
     pub conflict: bool,
+    /// Its file names another patient than the study's first one did: the reader must find out whose it is.
+    pub other_patient: bool,
     /// When durable, UTC ms.
     pub stored_at_ms: i64,
 }
@@ -67,6 +69,7 @@ impl From<desk::StudyObject> for StudyObject {
             transfer_syntax: object.transfer_syntax,
             current: object.current,
             conflict: object.conflict,
+            other_patient: object.other_patient,
             stored_at_ms: object.stored_at.0,
         }
     }

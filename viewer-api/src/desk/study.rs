@@ -40,6 +40,8 @@ pub struct StudyObject {
     pub current: bool,
     /// True when another object has the same SOPInstanceUID with other bytes.
     pub conflict: bool,
+    /// True when its file names another patient than the study's first one did.
+    pub other_patient: bool,
     /// When durable.
     pub stored_at: UtcMs,
 }

@@ -120,6 +120,7 @@ pub fn object(bytes: &[u8]) -> StudyObject {
         transfer_syntax: "1.2.840.10008.1.2.1".into(),
         current: true,
         conflict: false,
+        other_patient: false,
         stored_at: UtcMs(2_000),
     }
 }

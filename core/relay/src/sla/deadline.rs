@@ -134,10 +134,20 @@ pub fn deadlines(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTime
 #[must_use]
 pub fn next_due(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Option<Deadline> {
     let all = deadlines(policy, kind, class, times);
-    let furthest = all.iter().filter(|d| d.reached_at.is_some()).map(|d| d.stage).max();
+    let reached: Vec<Stage> = all.iter().filter(|d| d.reached_at.is_some()).map(|d| d.stage).collect();
     all.into_iter()
-        .filter(|d| d.reached_at.is_none() && furthest.is_none_or(|stage| d.stage > stage))
+        .filter(|d| d.reached_at.is_none() && !reached.iter().any(|stage| makes_moot(*stage, d.stage)))
         .min_by_key(|d| d.due_at)
+}
+
+/// True when a study that has reached `reached` need not reach `stage` any more. A preliminary version, however far it got,
+/// leaves every limit of the final one standing.
+fn makes_moot(reached: Stage, stage: Stage) -> bool {
+    let preliminary = |s: Stage| matches!(s, Stage::Prelim | Stage::PrelimReceived | Stage::PrelimOpened);
+    if !preliminary(reached) {
+        return stage < reached || preliminary(stage) && reached >= Stage::Received;
+    }
+    stage < reached && (preliminary(stage) || stage < Stage::Prelim)
 }
 
 /// The promise of the study. Where the policy limits `prelim_received` for an emergency film, a preliminary report
@@ -204,6 +214,26 @@ mod tests {
     fn time_at_the_clinic_after_a_retake_request_moves_the_limit() {
         let times = StudyTimes { t0: UtcMs(0), paused_ms: 5 * MINUTE_MS, ..StudyTimes::default() };
         assert_eq!(promise(&policy(), Kind::Ecg, Class::Green, &times).due_at, UtcMs(15 * MINUTE_MS));
+    }
+
+    #[test]
+    fn a_preliminary_report_opened_at_the_clinic_leaves_the_limits_of_the_final_one() {
+        let minute = |m: i64| Some(UtcMs(m * MINUTE_MS));
+        let times = StudyTimes {
+            t0: UtcMs(0),
+            safe: minute(1),
+            claimed: minute(3),
+            prelim: minute(8),
+            reported: minute(8),
+            prelim_received: minute(9),
+            prelim_opened: minute(10),
+            ..StudyTimes::default()
+        };
+        let next =
+            |times: &StudyTimes| next_due(&policy(), Kind::Xray, Class::Emergency, times).unwrap().stage;
+        assert_eq!(next(&times), Stage::Audited);
+        assert_eq!(next(&StudyTimes { audited: minute(20), ..times }), Stage::Received);
+        assert_eq!(next(&StudyTimes { received: minute(21), ..times }), Stage::Opened);
     }
 
     #[test]

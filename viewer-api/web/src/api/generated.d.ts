@@ -1275,6 +1275,8 @@ export interface components {
             length: number;
             /** @description Modality or empty. */
             modality: string;
+            /** @description Its file names another patient than the study's first one did: the reader must find out whose it is. */
+            other_patient: boolean;
             /**
              * Format: int32
              * @description Rows; 0 when it is no image.

@@ -30,6 +30,8 @@ export const enReading: Record<ReadingKey, string> = {
   'study.tab.history': 'Versions and notices {n}',
   'study.newObjects': 'New images arrived and were loaded',
   'study.retakeOf': 'Retake of {uid}',
+  'study.otherPatient': 'An image names another patient than this study: find out whose it is before you sign',
+  'film.otherPatient': 'other patient named',
   'study.conflict': 'The same image exists in different versions; the newest is shown',
   'study.superseded': 'old version',
   'prior.certain': 'Same patient',

@@ -28,6 +28,8 @@ export const zhReading = {
   'study.tab.history': '版本与通知 {n}',
   'study.newObjects': '有新影像到达，已载入',
   'study.retakeOf': '重拍，原检查 {uid}',
+  'study.otherPatient': '有图像的患者姓名或编号与本检查不一致，请核对是否为同一患者，未核实前勿签发',
+  'film.otherPatient': '患者信息不一致',
   'study.conflict': '同一图像有不同版本，当前显示最新版本',
   'study.superseded': '旧版本',
 

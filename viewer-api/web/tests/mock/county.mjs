@@ -20,7 +20,7 @@ export class Refused extends Error {
 const object = (seed, more) => ({
   hash: hash(seed), sha256: hash(`${seed}.`), length: 9_600_132, kind: 'dicom', instance_uid: `2.25.${seed.length}7`, series_uid: '2.25.41',
   modality: 'DX', rows: 2400, columns: 2000, frames: 1, body_part: 'CHEST', laterality: '', view_position: 'PA',
-  transfer_syntax: '1.2.840.10008.1.2.1', current: true, conflict: false, stored_at_ms: Date.now(), ...more,
+  transfer_syntax: '1.2.840.10008.1.2.1', current: true, conflict: false, other_patient: false, stored_at_ms: Date.now(), ...more,
 });
 const ecgObject = (seed) => object(seed, { kind: 'ecg', modality: 'ECG', rows: 0, columns: 0, frames: 0, body_part: '', view_position: '', length: 145_000 });
 const person = (name, sex, birth, localId, more) => ({ name, sex, birth_date: birth, age: '', local_id: localId, national_id: '', name_repaired: false, ...more });

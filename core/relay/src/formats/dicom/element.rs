@@ -67,7 +67,7 @@ pub(super) fn next<R: Read + Seek>(input: &mut Input<R>, coding: Coding) -> Resu
             return Ok(Next::ZeroTail);
         }
         let reason = format!("the file ends inside the element header at byte {at}");
-        return Err(Refusal::new(Code::RefusedUnparsable, "", reason).into());
+        return Err(Refusal::new(Code::RefusedUnparsable, "element header", reason).into());
     }
     parse(input, coding, bytes).map(Next::Element)
 }

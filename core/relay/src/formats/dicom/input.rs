@@ -121,7 +121,7 @@ impl<R: Read + Seek> Input<R> {
         self.pos += count as u64;
         if self.inflates() && self.pos > self.limit {
             let reason = format!("the deflated data set inflates to more than {MAX_INFLATED_BYTES} bytes");
-            return Err(Refusal::new(Code::RefusedTooLarge, "", reason).into());
+            return Err(Refusal::new(Code::RefusedTooLarge, "data set", reason).into());
         }
         Ok(count)
     }
@@ -159,7 +159,7 @@ impl<R: Read + Seek> Input<R> {
         let corrupt = matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData);
         if self.inflates() && corrupt {
             let reason = format!("the deflated data set is corrupt after {} inflated bytes", self.pos);
-            return Refusal::new(Code::RefusedUnparsable, "", reason).into();
+            return Refusal::new(Code::RefusedUnparsable, "data set", reason).into();
         }
         AdmitError::Io(error)
     }

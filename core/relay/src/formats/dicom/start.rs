@@ -67,7 +67,7 @@ pub(super) fn open<R: Read + Seek>(source: R) -> Result<Opened<R>, AdmitError> {
                 input.pos() + input.left()
             )
         };
-        return Err(Refusal::new(Code::RefusedFormat, "", reason).into());
+        return Err(Refusal::new(Code::RefusedFormat, "file", reason).into());
     };
     input.rewind_to(begin)?;
     let meta = read_meta(&mut input)?;
@@ -110,7 +110,7 @@ fn read_meta<R: Read + Seek>(input: &mut Input<R>) -> Result<Meta, AdmitError> {
         if count < 8 || bytes[..2] != [0x02, 0x00] {
             if (1..8).contains(&count) {
                 let reason = "the file ends inside the file meta information";
-                return Err(Refusal::new(Code::RefusedUnparsable, "", reason).into());
+                return Err(Refusal::new(Code::RefusedUnparsable, "file meta information", reason).into());
             }
             return Ok(meta);
         }
@@ -177,7 +177,7 @@ fn detect<R: Read + Seek>(
     let (bytes, count) = input.eight()?;
     if count < 8 {
         let reason = "there is no data set behind the file's beginning";
-        return Err(Refusal::new(Code::RefusedUnparsable, "", reason).into());
+        return Err(Refusal::new(Code::RefusedUnparsable, "data set", reason).into());
     }
     input.push_back(bytes);
     let [a, b, _, _, v0, v1, ..] = bytes;

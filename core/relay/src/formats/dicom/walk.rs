@@ -37,7 +37,7 @@ impl Walker {
         self.seen += 1;
         if self.seen > MAX_ELEMENTS {
             let reason = format!("more than {MAX_ELEMENTS} data elements");
-            return Err(Refusal::new(Code::RefusedTooLarge, "", reason).into());
+            return Err(Refusal::new(Code::RefusedTooLarge, "data set", reason).into());
         }
         next(input, coding)
     }

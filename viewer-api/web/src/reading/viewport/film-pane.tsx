@@ -88,6 +88,7 @@ export function FilmPane({ film, tool, active, onActivate }: Props) {
         {side && <span className="film-side">{side}</span>}
         {object.body_part} {object.view_position}
         {object.frames > 1 && <><br />{t('film.frame', { n: frame, of: object.frames })}</>}
+        {object.other_patient && <><br /><Tag color="red">{t('film.otherPatient')}</Tag></>}
         {!object.current && <><br /><Tag color="orange">{t('study.superseded')}</Tag></>}
         {state?.mirrored && <><br /><Tag color="orange">{t('film.mirrored')}</Tag></>}
         {info?.lossy && <><br />{t('film.lossy')}</>}
