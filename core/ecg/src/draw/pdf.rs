@@ -41,11 +41,13 @@ pub fn pdf(paper: &Paper, glyph: &dyn Fn(char) -> Option<Glyph>) -> Vec<u8> {
     let words = Words::of(paper, glyph);
     let content = content(paper, &words);
     let own = if words.glyphs.is_empty() { "" } else { " /F3 9 0 R" };
+    // named only where it is needed: a reader without that type complains of its name alone
+    let song = if words.all_drawn(paper) { "" } else { " /F2 6 0 R" };
     let mut objects = vec![
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
         format!(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {:.4} {:.4}] /Contents 4 0 R /Resources << /Font << /F1 5 0 R /F2 6 0 R{own} >> >> >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {:.4} {:.4}] /Contents 4 0 R /Resources << /Font << /F1 5 0 R{song}{own} >> >> >>",
             paper.width * PT,
             paper.height * PT
         ),
@@ -89,7 +91,7 @@ struct Words {
 impl Words {
     fn of(paper: &Paper, glyph: &dyn Fn(char) -> Option<Glyph>) -> Self {
         let (mut glyphs, mut codes) = (Vec::new(), BTreeMap::new());
-        for c in paper.labels.iter().flat_map(|l| l.text.chars()).filter(|c| !c.is_ascii()) {
+        for c in paper.labels.iter().flat_map(|l| l.text.chars()).filter(|c| !c.is_ascii() && *c != '—') {
             if glyphs.len() == MAX_LETTERS || codes.contains_key(&c) {
                 continue;
             }
@@ -99,6 +101,11 @@ impl Words {
             }
         }
         Self { glyphs, codes }
+    }
+
+    /// No letter is left to the reader's own type.
+    fn all_drawn(&self, paper: &Paper) -> bool {
+        paper.labels.iter().flat_map(|l| l.text.chars()).all(|c| c == '—' || self.face(c) != "F2")
     }
 
     /// Font a letter is set in.
@@ -247,6 +254,7 @@ mod tests {
         let paper = layout(&ecg, &Options::default());
         assert_eq!(pdf(&paper, &|_| None), pdf(&paper, &|_| None));
         assert!(pdf(&paper, &|_| None).ends_with(b"%%EOF\n"));
+        assert!(!String::from_utf8_lossy(&pdf(&paper, &|_| None)).contains("/F2 6 0 R"), "named and not needed");
     }
 
     #[test]
@@ -269,6 +277,7 @@ mod tests {
             (c != '䶮').then_some(Glyph { advance: 1000.0, outline })
         };
         let text = String::from_utf8_lossy(&pdf(&paper, &square)).into_owned();
+        assert!(text.contains("/F1 5 0 R /F2 6 0 R /F3 9 0 R"));
         assert!(
             text.contains("/F3 9.638 Tf <010201> Tj /F2 9.638 Tf <4DAE> Tj"),
             "three of one font, one of the reader's"
