@@ -6,6 +6,7 @@
 pub mod county;
 pub mod disk;
 pub mod ecg;
+pub mod film;
 pub mod held;
 pub mod ingest;
 pub mod load;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use relay_benches::{ecg, ingest, load, memory};
+use relay_benches::{ecg, film, ingest, load, memory};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measurements, side by side with their peers")]
@@ -19,6 +19,8 @@ enum Bench {
     Memory(memory::Arguments),
     /// Milliseconds of an ECG from bytes to paper, a day of Holter in constant memory, QRS detectors beside their peers.
     Ecg(ecg::Arguments),
+    /// Bytes and processor time of the film coders beside JPEG-LS, film by film.
+    Film(film::Arguments),
     /// The load process of the others: link clients of many clinics.
     #[command(hide = true)]
     Load(load::Arguments),
@@ -32,6 +34,7 @@ fn main() -> anyhow::Result<()> {
             Bench::Ingest(arguments) => ingest::run(&arguments).await,
             Bench::Memory(arguments) => memory::run(&arguments).await,
             Bench::Ecg(arguments) => ecg::run(&arguments),
+            Bench::Film(arguments) => film::run(&arguments),
             Bench::Load(arguments) => load::run(arguments).await,
         }
     })

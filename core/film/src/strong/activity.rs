@@ -31,6 +31,36 @@ const MOST: i32 = i16::MAX as i32;
 /// Errors of a row and those above, magnitudes with [`FINE`] bits.
 pub(super) type Errors = Rows<i16, 3>;
 
+/// Mean error at each level of grey, 16 bits after the point.
+pub(super) struct Levels([i32; LEVELS]);
+
+impl Levels {
+    /// With [`FINE`] bits.
+    #[inline]
+    pub(super) fn mean(&self, level: usize) -> i32 {
+        self.0[level] >> (16 - FINE)
+    }
+
+    #[inline]
+    pub(super) fn note(&mut self, level: usize, error: i32) {
+        let mean = &mut self.0[level];
+        *mean += ((error << (16 - FINE)) - *mean) >> 8;
+    }
+}
+
+/// What a row needs of some columns.
+pub(super) struct Part<'a> {
+    /// What the rows above say of each sample, for [`estimate`].
+    pub(super) above: &'a [i32],
+    /// Errors around in the rows above, with [`FINE`] bits.
+    pub(super) near: &'a [i16],
+    /// Mean error of the rows above around each column, with 8 bits.
+    pub(super) wide: &'a [i32],
+    /// What the estimate is made of where it needs this row: mean of the row, mean of the level, step left.
+    pub(super) terms: [&'a mut [i16]; 3],
+    pub(super) levels: &'a mut Levels,
+}
+
 /// What is learnt for a block of columns.
 #[derive(Clone)]
 struct Block {
@@ -47,13 +77,12 @@ pub(super) struct Activity {
     /// Steps between the samples above, in quarters.
     steps: Vec<i16>,
     /// What the rows above say of each sample: weighted sum, 17 bits after the point.
-    pub(super) above: Vec<i32>,
+    above: Vec<i32>,
     /// Errors around in the rows above, for the ratio of near to wide.
-    pub(super) near: Vec<i16>,
-    /// Mean error at each level of grey, 16 bits after the point.
-    levels: [i32; LEVELS],
+    near: Vec<i16>,
+    levels: Levels,
     /// What the estimate was made of where it needs this row: mean of the row, mean of the level, step left.
-    pub(super) terms: [Vec<i16>; 3],
+    terms: [Vec<i16>; 3],
     ring: Vec<i16>,
 }
 
@@ -69,7 +98,7 @@ impl Activity {
             steps: vec![0; width],
             above: vec![0; width],
             near: vec![0; width],
-            levels: [4 << 16; LEVELS],
+            levels: Levels([4 << 16; LEVELS]),
             terms: std::array::from_fn(|_| vec![0; width]),
             ring: vec![0; width],
         }
@@ -123,16 +152,16 @@ impl Activity {
         [0, 1, 6, 7, 8].map(|i| i32::from(weights[i]))
     }
 
-    /// Mean error at a level of grey, with [`FINE`] bits.
+    /// What a row needs of columns `from` to `to`.
     #[inline]
-    pub(super) fn level(&self, level: usize) -> i32 {
-        self.levels[level] >> (16 - FINE)
-    }
-
-    #[inline]
-    pub(super) fn note(&mut self, level: usize, error: i32) {
-        let mean = &mut self.levels[level];
-        *mean += ((error << (16 - FINE)) - *mean) >> 8;
+    pub(super) fn part(&mut self, from: usize, to: usize) -> Part<'_> {
+        Part {
+            above: &self.above[from..to],
+            near: &self.near[from..to],
+            wide: &self.wide[from..to],
+            terms: self.terms.each_mut().map(|terms| &mut terms[from..to]),
+            levels: &mut self.levels,
+        }
     }
 
     /// After a row, which is the current one of `errors`.

@@ -129,38 +129,41 @@ impl Plane {
             let end = width.min(start + TILE);
             let from_above = &self.predictor.above()[start..end];
             let up = &up[start + MARGIN..end + MARGIN];
-            for (offset, (from_above, up)) in from_above.iter().zip(up).enumerate() {
-                let x = start + offset;
-                let up = i32::from(*up);
-                let fine = predict(*from_above, up, left, of_left).clamp(lowest << FINE, highest << FINE);
+            let current = &mut current[start + MARGIN..end + MARGIN];
+            let errors = &mut errors[start + MARGIN..end + MARGIN];
+            let part = self.activity.part(start, end);
+            let [of_rows, of_levels, steps] = part.terms;
+            for x in 0..end - start {
+                let above = i32::from(up[x]);
+                let fine =
+                    predict(from_above[x], above, left, of_left).clamp(lowest << FINE, highest << FINE);
                 let whole = (fine + (1 << (FINE - 1))) >> FINE;
                 let level = ((whole - base) >> span.shift).clamp(0, LEVELS as i32 - 1) as usize;
                 let step = ((left[0] - corner).abs() << (FINE - 2)).min(MOST);
-                let of_level = self.activity.level(level).min(MOST);
+                let of_level = part.levels.mean(level).min(MOST);
                 let of_row = mean >> (8 - FINE);
                 let terms = [left_errors[0], left_errors[1], of_row, of_level, step];
-                let size = estimate(self.activity.above[x], terms, weights) + FLOOR;
-                for (place, term) in self.activity.terms.iter_mut().zip([of_row, of_level, step]) {
-                    place[x] = term as i16;
-                }
-                let near = i32::from(self.activity.near[x]) + ((2 * left_errors[0] + left_errors[1]) >> 3);
-                let wide = (3 * self.activity.wide[x] + mean) >> (10 - FINE);
-                let (slot, between, low_bits) = slot(size, fine - (whole << FINE));
+                let size = estimate(part.above[x], terms, weights) + FLOOR;
+                (of_rows[x], of_levels[x], steps[x]) = (of_row as i16, of_level as i16, step as i16);
+                let near = i32::from(part.near[x]) + ((2 * left_errors[0] + left_errors[1]) >> 3);
+                let wide = (3 * part.wide[x] + mean) >> (10 - FINE);
+                let fraction = fine - (whole << FINE);
+                let (slot, between, low_bits) = slot(size, fraction);
                 let a = &mut self.by_ratio[slot * RATIOS + ratio(near, wide)];
                 let b = &mut self.by_band[between * BANDS + level * BANDS / LEVELS];
-                let flip = if low_bits == 0 { (fine - (whole << FINE)) >> 31 } else { 0 };
-                let actual = ((at(current, x + MARGIN) - whole) ^ flip) - flip;
+                let flip = if low_bits == 0 { fraction >> 31 } else { 0 };
+                let actual = ((i32::from(current[x]) - whole) ^ flip) - flip;
                 let residual = channel.residual(a, b, low_bits, actual);
                 let sample = whole + ((residual ^ flip) - flip);
                 outside |= sample < lowest || sample > highest;
-                current[x + MARGIN] = sample as i16;
+                current[x] = sample as i16;
                 let error = ((sample << FINE) - fine).abs().min(MOST);
-                errors[x + MARGIN] = error as i16;
-                self.activity.note(level, error);
+                errors[x] = error as i16;
+                part.levels.note(level, error);
                 mean += ((error << (8 - FINE)) - mean) >> 3;
                 left = [sample, left[0], left[1]];
                 left_errors = [error, left_errors[0]];
-                corner = up;
+                corner = above;
             }
         }
         if outside {

@@ -56,6 +56,9 @@ pub(super) type Samples = Rows<i16, DEPTH>;
 #[derive(Clone)]
 struct Tile {
     sums: [i64; triangle(TAPS)],
+    /// What the rows since the last solution add, and how many they are: at most [`EVERY`].
+    fresh: [i32; triangle(TAPS)],
+    fresh_rows: i64,
     weights: [i16; TAPS],
 }
 
@@ -69,7 +72,12 @@ pub(super) struct Predictor {
 
 impl Predictor {
     pub(super) fn new(width: usize) -> Self {
-        let tile = Tile { sums: [0; triangle(TAPS)], weights: FIRST_ROW.map(|w| w as i16) };
+        let tile = Tile {
+            sums: [0; triangle(TAPS)],
+            fresh: [0; triangle(TAPS)],
+            fresh_rows: 0,
+            weights: FIRST_ROW.map(|w| w as i16),
+        };
         Self { tiles: vec![tile; width.div_ceil(TILE)], above: vec![0; width], rows: 0 }
     }
 
@@ -116,9 +124,13 @@ impl Predictor {
             let errors = &errors[place.start + MARGIN..place.end + MARGIN];
             relatives(samples, place.start, errors, &wide[place], &mut scratch);
             tile.add(&scratch);
+            if self.rows >= 4 * EVERY && !(self.rows + index).is_multiple_of(EVERY) {
+                continue;
+            }
+            tile.settle();
             if self.rows < FIRST {
                 tile.weights = PLANE.map(|w| w as i16);
-            } else if self.rows < 4 * EVERY || (self.rows + index).is_multiple_of(EVERY) {
+            } else {
                 let seen = (self.rows.min(1 << FORGET) * errors.len()) as i64;
                 solve(&tile.sums, RIDGE + FEW_RIDGE / (seen * seen), &PLANE, &mut tile.weights);
             }
@@ -191,13 +203,23 @@ pub(super) fn product(a: &[i16; TILE], b: &[i16; TILE]) -> i32 {
 }
 
 impl Tile {
-    /// Forgets a little and adds the products of a row.
+    /// Adds the products of a row.
     fn add(&mut self, relatives: &[[i16; TILE]; TAPS + 1]) {
-        let mut sums = self.sums.iter_mut();
+        let mut sums = self.fresh.iter_mut();
         for (i, a) in relatives.iter().enumerate() {
             for (b, sum) in relatives[..=i].iter().zip(&mut sums) {
-                *sum += (i64::from(product(a, b)) << 8) - (*sum >> FORGET);
+                *sum = sum.wrapping_add(product(a, b));
             }
         }
+        self.fresh_rows += 1;
+    }
+
+    /// Forgets a little for each row since the last time, and takes up what they taught.
+    fn settle(&mut self) {
+        for (sum, fresh) in self.sums.iter_mut().zip(&mut self.fresh) {
+            *sum += (i64::from(*fresh) << 8) - (*sum >> FORGET) * self.fresh_rows;
+            *fresh = 0;
+        }
+        self.fresh_rows = 0;
     }
 }

@@ -12,18 +12,15 @@ const TABLE: [u32; 1 << BITS] = {
     table
 };
 
-/// 2^`power` / `value`, at most 32,767, within a hundredth below that. `value` is not nought.
+/// 2^`power` / `value`, at most 32,767, within a hundredth below that. `value` is not nought, `power` at most 26.
 #[inline]
 pub(super) fn reciprocal(value: u32, power: u32) -> i16 {
-    let octave = value.ilog2();
-    let leading = if octave > BITS { value >> (octave - BITS) } else { value << (BITS - octave) };
+    let zeros = value.leading_zeros();
+    let leading = (value << zeros) >> (31 - BITS);
     let inverse = TABLE[(leading & ((1 << BITS) - 1)) as usize];
-    let inverse = if power >= octave + 16 {
-        inverse << (power - octave - 16).min(14)
-    } else {
-        inverse >> (octave + 16 - power).min(31)
-    };
-    inverse.min(i16::MAX as u32) as i16
+    // 2^(power - octave - 16), by one shift without a branch
+    let inverse = (u64::from(inverse) << 16) >> (63 - zeros - power);
+    inverse.min(i16::MAX as u64) as i16
 }
 
 #[cfg(test)]
