@@ -8,7 +8,7 @@ CREATE TABLE study (
     kind                INTEGER NOT NULL,
     completeness        INTEGER NOT NULL,
     source              TEXT NOT NULL,
-    quiet               INTEGER NOT NULL,          -- 1: quiet time completes it; 0: only an explicit word does
+    quiet               INTEGER NOT NULL,          -- 1: quiet time completes it; 0: a word does, or ten minutes of silence
     first_object_at     INTEGER NOT NULL,
     last_activity_at    INTEGER NOT NULL,
     exam_completed_at   INTEGER,
@@ -61,6 +61,7 @@ CREATE TABLE object (
     refused_field       TEXT,
     refused_reason      TEXT,
     digest_refusals     INTEGER NOT NULL DEFAULT 0,
+    unreadable_at       INTEGER,                   -- its bytes were found lost or damaged on this disk
     findings            TEXT,                      -- what a person should look at in an ECG, a line each
     evicted_at          INTEGER                    -- the bytes left the clinic's archive by policy
 ) STRICT;

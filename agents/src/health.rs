@@ -1,11 +1,13 @@
 //! `doctor`: what a person who runs the agent must know, each with a word on what to do.
 
+use crate::capture::folder::FolderHealth;
 use crate::courier::ports::LinkState;
-use crate::spool::Spool;
+use crate::page::PauseView;
+use crate::spool::{Spool, SpoolError};
 use crate::trust::Device;
 use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
+use relay_core::codes::Code;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A certificate that ends within this time is warned about.
@@ -32,7 +34,8 @@ pub enum Level {
 /// One thing looked at.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
-    /// `agent`, `disk`, `certificate`, `link`, `clock`, `dicom`, `folder`, `spool`, `database`, `refused`, `report`, `staff`.
+    /// `agent`, `disk`, `certificate`, `link`, `county`, `clock`, `dicom`, `folder`, `spool`, `database`, `object`, `study`,
+    /// `refused`, `report`, `staff`.
     pub check: String,
     /// How bad.
     pub level: Level,
@@ -43,7 +46,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(check: &str, level: Level, zh: impl Into<String>, en: impl Into<String>) -> Self {
+    pub(crate) fn new(check: &str, level: Level, zh: impl Into<String>, en: impl Into<String>) -> Self {
         Self { check: check.to_owned(), level, zh: zh.into(), en: en.into() }
     }
 }
@@ -69,7 +72,7 @@ pub struct Doctor {
     /// Bound DICOM address, when it listens.
     pub dicom: Option<SocketAddr>,
     /// Watched folders.
-    pub folders: Vec<PathBuf>,
+    pub folders: Vec<FolderHealth>,
     /// Gateways as configured.
     pub gateways: Vec<String>,
 }
@@ -80,6 +83,7 @@ impl Doctor {
     pub async fn examine(&self, spool: &Spool, link: &LinkState) -> Vec<Finding> {
         let mut found = vec![disk(spool), waiting(spool), self.certificate(spool.now()), self.line(link)];
         found.extend(clock(link));
+        found.extend(paused(link));
         found.extend(holdings(spool).await);
         found.push(self.dicom.map_or_else(
             || {
@@ -92,24 +96,19 @@ impl Doctor {
             },
             |a| Finding::new("dicom", Level::Good, format!("DICOM接收端口 {a}"), format!("DICOM port {a}")),
         ));
-        found.extend(self.folders.iter().map(|path| {
-            let shown = path.display();
-            match std::fs::read_dir(path) {
-                Ok(_) => Finding::new(
-                    "folder",
-                    Level::Good,
-                    format!("监视目录 {shown}"),
-                    format!("watched folder {shown}"),
-                ),
-                Err(e) => Finding::new(
-                    "folder",
-                    Level::Bad,
-                    format!("监视目录无法读取 {shown}：{e}；请检查目录是否存在、网络共享是否已挂载、权限是否正确"),
-                    format!("watched folder {shown} cannot be read: {e}; check that it exists, is mounted and may be read"),
-                ),
-            }
-        }));
+        found.extend(self.folders.iter().flat_map(folder));
         found
+    }
+
+    /// Of all that what a person should see without asking: for the page and `status`. Costs two questions to the database.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database.
+    pub async fn troubles(&self, spool: &Spool, link: &LinkState) -> Result<Vec<Finding>, SpoolError> {
+        let mut found: Vec<Finding> = self.folders.iter().flat_map(FolderHealth::troubles).collect();
+        found.extend(paused(link));
+        found.extend(studies(spool).await?);
+        Ok(found)
     }
 
     fn certificate(&self, now: UtcMs) -> Finding {
@@ -179,6 +178,32 @@ impl Doctor {
     }
 }
 
+/// A folder that no watcher has troubles with is looked at here: it may have gone since, or no agent runs.
+fn folder(health: &FolderHealth) -> Vec<Finding> {
+    let troubles = health.troubles();
+    if !troubles.is_empty() {
+        return troubles;
+    }
+    let shown = health.root().display();
+    let one = match std::fs::read_dir(health.root()) {
+        Ok(_) => Finding::new(
+            "folder",
+            Level::Good,
+            format!("监视目录 {shown}"),
+            format!("watched folder {shown}"),
+        ),
+        Err(e) => Finding::new(
+            "folder",
+            Level::Bad,
+            format!("监视目录无法读取 {shown}：{e}；请检查目录是否存在、网络共享是否已挂载、权限是否正确"),
+            format!(
+                "watched folder {shown} cannot be read: {e}; check that it exists, is mounted and may be read"
+            ),
+        ),
+    };
+    vec![one]
+}
+
 fn disk(spool: &Spool) -> Finding {
     let floor = spool.limits().free_floor_bytes;
     match spool.blobs().free_bytes() {
@@ -244,17 +269,12 @@ fn waiting(spool: &Spool) -> Finding {
 async fn holdings(spool: &Spool) -> Vec<Finding> {
     let figures = match spool.figures().await {
         Ok(figures) => figures,
-        Err(error) => {
-            let why = crate::spool::chain(&error);
-            return vec![Finding::new(
-                "database",
-                Level::Bad,
-                format!("本机数据库无法读取，请检查磁盘并联系管理员：{why}"),
-                format!("the database cannot be read, look at the disk: {why}"),
-            )];
-        }
+        Err(error) => return vec![unreadable_database(&error)],
     };
-    let mut found = Vec::new();
+    let mut found = match studies(spool).await {
+        Ok(found) => found,
+        Err(error) => vec![unreadable_database(&error)],
+    };
     for row in spool.damaged() {
         found.push(Finding::new(
             "database",
@@ -290,6 +310,61 @@ async fn holdings(spool: &Spool) -> Vec<Finding> {
         ));
     }
     found
+}
+
+fn unreadable_database(error: &SpoolError) -> Finding {
+    let why = crate::spool::chain(error);
+    Finding::new(
+        "database",
+        Level::Bad,
+        format!("本机数据库无法读取，请检查磁盘并联系管理员：{why}"),
+        format!("the database cannot be read, look at the disk: {why}"),
+    )
+}
+
+/// Studies that need a person: with bytes that this disk has lost, or that nobody has ended.
+async fn studies(spool: &Spool) -> Result<Vec<Finding>, SpoolError> {
+    let name = |name: Option<String>| name.unwrap_or_else(|| "无姓名".to_owned());
+    let lost = spool.lost_objects().await?.into_iter().map(|lost| {
+        let (who, uid, n) = (name(lost.patient_name), lost.study, lost.objects);
+        Finding::new(
+            "object",
+            Level::Bad,
+            format!("{who}（{uid}）有 {n} 个文件在本机磁盘上丢失或损坏，且未到达县级：请立即从设备重新发送该检查，并检查磁盘"),
+            format!("{n} objects of study {uid} are lost or damaged on this disk and not at the county: send the study from the device again, and look at the disk"),
+        )
+    });
+    let mut found: Vec<Finding> = lost.collect();
+    found.extend(spool.unfinished().await?.into_iter().map(|open| {
+        let (who, uid, since) = (name(open.patient_name), open.study, crate::words::local(open.last_activity_at));
+        Finding::new(
+            "study",
+            Level::Warning,
+            format!("{who}（{uid}）自 {since} 起再无新文件，但检查未结束：如已发完，请点“检查完成”或运行 relay-agent mark {uid} --finished；静默10分钟后自动结束"),
+            format!("nothing has come for study {uid} since {since}, and nobody has said that it is complete: relay-agent mark {uid} --finished; ten minutes of silence complete it"),
+        )
+    }));
+    Ok(found)
+}
+
+/// The county takes nothing just now.
+fn paused(link: &LinkState) -> Option<Finding> {
+    let LinkState::Up { pause: Some(pause), .. } = link else { return None };
+    let said = PauseView::of(pause);
+    let (since, until) = (crate::words::local(said.since), crate::words::local(said.until));
+    let level = if pause.refusal.code == Code::Busy { Level::Warning } else { Level::Bad };
+    Some(Finding::new(
+        "county",
+        level,
+        format!(
+            "{}（自 {since} 起，{until} 再试）：检查已安全存于本机，县级恢复后自动上传；急诊请电话联系县级值班医师，并请县级管理员处理",
+            said.zh
+        ),
+        format!(
+            "the county takes nothing since {since} ({}: {}: {}), the next try is at {until}: the studies are safe here and travel by themselves; call in emergencies, and tell the county's administrator",
+            said.code, said.field, said.reason
+        ),
+    ))
 }
 
 fn clock(link: &LinkState) -> Option<Finding> {

@@ -24,3 +24,4 @@ pub mod spool;
 #[cfg(test)]
 mod testing;
 pub mod trust;
+mod words;

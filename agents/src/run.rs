@@ -85,11 +85,11 @@ impl Agent {
         } else {
             None
         };
-        let watchers = config
+        let watchers: Vec<Watcher> = config
             .folder
             .iter()
             .map(|folder| Watcher::new(folder.clone(), home.path(), spool.clone()))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect();
         let page = TcpListener::bind(config.page.listen)
             .await
             .with_context(|| format!("page.listen {}", config.page.listen))?;
@@ -118,7 +118,7 @@ impl Agent {
             doctor: Doctor {
                 device: Arc::clone(&device),
                 dicom: dicom_at,
-                folders: watchers.iter().map(|w| w.root().to_owned()).collect(),
+                folders: watchers.iter().map(Watcher::health).collect(),
                 gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
             },
             local_key,
@@ -259,11 +259,12 @@ async fn keep_house(spool: Spool, keep: SpoolRoom, stop: CancellationToken) {
     }
 }
 
-/// Each step by itself: one that fails keeps no other from making room.
+/// Each step by itself: one that fails keeps no other from being made.
 async fn make_room(spool: &Spool, keep: &SpoolRoom) -> Result<(), crate::spool::SpoolError> {
     let coded = spool.drop_delivered_coded_forms().await;
     let delivered = spool.evict_delivered(keep.keep_days).await;
     let refused = spool.evict_refused(keep.keep_refused_days).await;
     let words = spool.forget_old_words().await;
-    coded.and(delivered).and(refused).and(words.map(|_| 0)).map(drop)
+    let held = spool.check_held().await;
+    coded.and(delivered).and(refused).and(words.map(|_| 0)).and(held).map(drop)
 }

@@ -342,15 +342,16 @@ impl Send {
     }
 }
 
-/// Whether the line was said to be down.
+/// Whether the line was said to be down, or the county to take nothing.
 #[derive(Default)]
 struct Told {
     down: bool,
+    paused: bool,
     looks: u32,
 }
 
 impl Told {
-    /// Says once when the line is down, and once when it is back.
+    /// Says once when the line is down or the county takes nothing, and once when that is over.
     async fn line(&mut self, client: &Client, progress: &ProgressBar) -> anyhow::Result<()> {
         self.looks = self.looks.wrapping_add(1);
         if self.looks % LOOKS_PER_LINE != 1 {
@@ -367,6 +368,19 @@ impl Told {
                     "线路中断（{why}）：检查安全存于本机，恢复后自动上传；不想等待可按 Ctrl-C / the line is down, the studies are safe here and travel when it is back"
                 )
             };
+            progress.suspend(|| eprint_line(&words));
+        }
+        if link.up && link.pause.is_some() != self.paused {
+            self.paused = link.pause.is_some();
+            let words = link.pause.map_or_else(
+                || "县级已恢复接收，继续上传 / the county takes studies again".to_owned(),
+                |pause| {
+                    let (zh, code, field, reason) = (pause.zh, pause.code, pause.field, pause.reason);
+                    format!(
+                        "{zh}（{code}：{field}：{reason}）：检查安全存于本机，县级恢复后自动上传；不想等待可按 Ctrl-C / the county takes nothing just now, the studies are safe here and travel by themselves"
+                    )
+                },
+            );
             progress.suspend(|| eprint_line(&words));
         }
         Ok(())

@@ -1,12 +1,14 @@
 //! `status`, `reports`, `rejects`, `doctor`.
 
 use super::{Asleep, At, awake, eprint_line, out_line, refusal_words};
+use crate::capture::folder::FolderHealth;
 use crate::courier::ports::LinkState;
 use crate::health::{Doctor, Finding, Level};
 use crate::page::Overview;
 use crate::spool::{CriticalRow, RejectView, ReportRow, Spool, StudyView};
+use crate::words::local;
 use clap::Args;
-use relay_core::clock::{Clock, UtcMs};
+use relay_core::clock::Clock;
 use serde::Serialize;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -105,7 +107,11 @@ impl Show {
                 let doctor = Doctor {
                     device,
                     dicom: None,
-                    folders: config.folder.iter().map(|f| self.at.home().path().join(&f.path)).collect(),
+                    folders: config
+                        .folder
+                        .iter()
+                        .map(|f| FolderHealth::of(self.at.home().path().join(&f.path)))
+                        .collect(),
                     gateways: config.county.gateways.iter().map(|g| g.address.clone()).collect(),
                 };
                 let reason = "the agent does not run".to_owned();
@@ -152,20 +158,12 @@ fn or_none(lines: Vec<String>, none: &str) -> Vec<String> {
     if lines.is_empty() { vec![none.to_owned()] } else { lines }
 }
 
-/// Local time for people.
-fn local(at: UtcMs) -> String {
-    let stamp = jiff::Timestamp::from_millisecond(at.0);
-    stamp.map_or_else(
-        |_| at.to_rfc3339(),
-        |t| t.to_zoned(jiff::tz::TimeZone::system()).strftime("%m-%d %H:%M:%S").to_string(),
-    )
-}
-
 fn study_line(s: &StudyView) -> String {
     let name = s.patient_name.as_deref().unwrap_or("-");
+    let open = if s.complete { "" } else { "  检查未结束" };
     let more = s.refusal.as_deref().map(|r| format!("  {r}")).unwrap_or_default();
     format!(
-        "{}  {}  {}  {}  {}  {}/{}{more}",
+        "{}  {}  {}  {}  {}  {}/{}{open}{more}",
         s.uid,
         s.class.zh(),
         s.kind.zh(),
@@ -195,7 +193,8 @@ fn report_line(r: &ReportRow) -> String {
 
 fn status_lines(view: &Overview, page: &str) -> Vec<String> {
     let link = if view.link.up {
-        format!("线路正常：{}", view.link.gateway.as_deref().unwrap_or("-"))
+        let paused = view.link.pause.as_ref().map(|pause| format!("，但{}", pause.zh)).unwrap_or_default();
+        format!("线路正常：{}{paused}", view.link.gateway.as_deref().unwrap_or("-"))
     } else {
         format!("线路中断：{}", view.link.reason_zh.as_deref().or(view.link.reason.as_deref()).unwrap_or("-"))
     };
@@ -209,6 +208,11 @@ fn status_lines(view: &Overview, page: &str) -> Vec<String> {
             view.damaged.len()
         ));
     }
+    lines.extend(
+        view.troubles.iter().map(|trouble| {
+            format!("{} {}", if trouble.level == Level::Bad { "!!" } else { "! " }, trouble.zh)
+        }),
+    );
     let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
     lines.extend(view.alarms.iter().map(|a| format!("!! {} {}：{}", name(&a.patient_name), a.study, a.zh)));
     lines.extend(view.criticals.iter().map(critical_alarm));

@@ -101,6 +101,17 @@ pub trait Inbox: Send + Sync {
     async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError>;
 }
 
+/// The county takes nothing just now, by its own word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Why.
+    pub refusal: Refusal,
+    /// When it said so first.
+    pub since: UtcMs,
+    /// When it is tried again.
+    pub until: UtcMs,
+}
+
 /// What the courier says of the line, for status and the local page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
@@ -129,5 +140,7 @@ pub enum LinkState {
         duty_phone: Option<String>,
         /// Wire bytes sent since start, for the study table of the demo and for metrics.
         wire_bytes_sent: u64,
+        /// The county has asked for a pause and taken nothing since.
+        pause: Option<Pause>,
     },
 }

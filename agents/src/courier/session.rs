@@ -291,7 +291,7 @@ impl<'a> Session<'a> {
             // Two congestion windows keep the pipe full; more would only stand before an urgent object.
             self.base_window =
                 (2 * cwnd).clamp(WINDOW_FLOOR.min(self.context.send_window), self.context.send_window);
-            status.measured(&self.connection, self.link.clock());
+            status.measured(&self.connection, self.link.clock(), now.utc);
         }
     }
 
@@ -344,6 +344,9 @@ impl<'a> Session<'a> {
         while let Some(event) = self.link.poll_event() {
             let order = match event {
                 AgentEvent::Receipted { study, generation, objects, at } => {
+                    if !objects.is_empty() {
+                        status.took();
+                    }
                     Order::Receipted { study, generation, objects, at }
                 }
                 AgentEvent::Refused { study, object, generation, refusal } => {
@@ -369,6 +372,11 @@ impl<'a> Session<'a> {
                 AgentEvent::NoteReceipted(id) => {
                     self.list_due = true;
                     Order::NoteReceipted { id, at: self.context.clock.now() }
+                }
+                AgentEvent::BackOff { ms, refusal } => {
+                    tracing::warn!(ms, %refusal, "the county asks for a pause");
+                    status.paused(refusal, ms, self.context.clock.now());
+                    continue;
                 }
                 AgentEvent::Progress { study, coded_bytes } => {
                     self.context.keeper.hint(Order::Progress { study, coded_bytes });
@@ -416,9 +424,6 @@ impl<'a> Session<'a> {
                 self.list_due = true;
             }
             AgentEvent::ResetData { key, code } => self.pump.reset(key, code),
-            AgentEvent::BackOff { ms, refusal } => {
-                tracing::info!(ms, %refusal, "the gateway asks for a pause")
-            }
             AgentEvent::Remark(refusal) => tracing::info!(%refusal, "link"),
             AgentEvent::Closed { refusal, back_off_ms } => {
                 let back_off = back_off_ms.map(Duration::from_millis);
@@ -429,6 +434,7 @@ impl<'a> Session<'a> {
                 self.end = Some(Ending { back_off, was_up: self.was_up, ..ending });
             }
             AgentEvent::Clock(_)
+            | AgentEvent::BackOff { .. }
             | AgentEvent::Receipted { .. }
             | AgentEvent::Up(_)
             | AgentEvent::Refused { .. }

@@ -100,6 +100,7 @@ impl Page {
         text.gauge("retakes_unseen", "Retake requests that nobody has seen.", f.retakes_unseen);
         text.gauge("notes_waiting", "Notes without receipt.", f.notes_waiting);
         text.gauge("rejected_files", "Files not taken that are remembered.", f.rejects);
+        text.gauge("objects_lost", "Objects without receipt that this disk lost.", f.objects_lost);
         text.gauge("damaged_rows", "Rows that could not be read since the start.", f.damaged);
         Ok(())
     }

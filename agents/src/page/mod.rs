@@ -8,7 +8,7 @@ mod overview;
 mod upload;
 
 pub(crate) use overview::NO_ANSWER_ZH;
-pub use overview::{Alarm, LinkView, Overview};
+pub use overview::{Alarm, LinkView, Overview, PauseView};
 pub use upload::Uploads;
 
 use crate::courier::ports::LinkState;

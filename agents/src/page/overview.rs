@@ -1,9 +1,11 @@
 //! Everything the page shows, in one answer.
 
 use super::Page;
-use crate::courier::ports::LinkState;
+use crate::courier::ports::{LinkState, Pause};
+use crate::health::Finding;
 use crate::spool::{CriticalRow, RejectView, ReportRow, RetakeRow, SpoolError, StudyView, UrgentRow};
 use relay_core::clock::{MINUTE_MS, UtcMs};
+use relay_core::codes::Code;
 use relay_core::ids::{ClinicId, StudyUid};
 
 /// An emergency that is not safe at the county after this long is called in by telephone.
@@ -34,6 +36,49 @@ pub struct LinkView {
     pub reason_zh: Option<String>,
     /// Wire bytes sent since start.
     pub wire_bytes_sent: u64,
+    /// The county takes nothing just now, although the line is up.
+    #[serde(default)]
+    pub pause: Option<PauseView>,
+}
+
+/// The county takes nothing just now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PauseView {
+    /// Name of the code, such as `STORAGE_FULL`.
+    pub code: String,
+    /// Why, in Chinese, as a sentence about the county.
+    pub zh: String,
+    /// Which part.
+    pub field: String,
+    /// Why, in English.
+    pub reason: String,
+    /// When the county said so first.
+    pub since: UtcMs,
+    /// When it is tried again.
+    pub until: UtcMs,
+}
+
+impl PauseView {
+    /// From the courier's word.
+    #[must_use]
+    pub fn of(pause: &Pause) -> Self {
+        let refusal = &pause.refusal;
+        let zh = match refusal.code {
+            Code::StorageFull => "县级存储空间不足，暂不接收检查",
+            Code::StorageFailed => "县级存储写入失败，暂不接收检查",
+            Code::Busy => "县级繁忙，暂缓接收检查",
+            Code::ShuttingDown => "县级正在重启，暂不接收检查",
+            _ => "县级暂不接收检查",
+        };
+        Self {
+            code: refusal.code.name().to_owned(),
+            zh: zh.to_owned(),
+            field: refusal.field.clone(),
+            reason: refusal.reason.clone(),
+            since: pause.since,
+            until: pause.until,
+        }
+    }
 }
 
 /// What needs the telephone.
@@ -92,6 +137,10 @@ pub struct Overview {
     pub staff: Vec<String>,
     /// Bytes that have no receipt.
     pub unreceipted_bytes: u64,
+    /// What else a person should know, as `doctor` says it: folders, lost bytes, studies nobody ended, a county that takes
+    /// nothing.
+    #[serde(default)]
+    pub troubles: Vec<Finding>,
     /// Why nothing more is taken, when there is no room: English.
     #[serde(default)]
     pub full: Option<String>,
@@ -115,20 +164,29 @@ impl LinkView {
                 reason: Some(refusal.as_ref().map_or_else(|| reason.clone(), |r| format!("{r}"))),
                 reason_zh: Some(refusal.as_ref().map_or(NO_ANSWER_ZH, |r| r.code.zh()).to_owned()),
                 wire_bytes_sent: 0,
+                pause: None,
             },
-            LinkState::Up { since, gateway, rtt_us, clock_offset_ms, heard_at, wire_bytes_sent, .. } => {
-                Self {
-                    up: true,
-                    since: *since,
-                    gateway: Some(gateway.clone()),
-                    rtt_ms: Some(u32::try_from(*rtt_us).map_or(f64::from(u32::MAX), f64::from) / 1000.0),
-                    clock_offset_ms: Some(*clock_offset_ms),
-                    heard_at: Some(*heard_at),
-                    reason: None,
-                    reason_zh: None,
-                    wire_bytes_sent: *wire_bytes_sent,
-                }
-            }
+            LinkState::Up {
+                since,
+                gateway,
+                rtt_us,
+                clock_offset_ms,
+                heard_at,
+                wire_bytes_sent,
+                pause,
+                ..
+            } => Self {
+                up: true,
+                since: *since,
+                gateway: Some(gateway.clone()),
+                rtt_ms: Some(u32::try_from(*rtt_us).map_or(f64::from(u32::MAX), f64::from) / 1000.0),
+                clock_offset_ms: Some(*clock_offset_ms),
+                heard_at: Some(*heard_at),
+                reason: None,
+                reason_zh: None,
+                wire_bytes_sent: *wire_bytes_sent,
+                pause: pause.as_ref().map(PauseView::of),
+            },
         }
     }
 }
@@ -140,7 +198,8 @@ impl Page {
     /// [`SpoolError`] of the database.
     pub async fn overview(&self) -> Result<Overview, SpoolError> {
         let spool = self.spool();
-        let link = LinkView::of(&self.link.borrow());
+        let line = self.link.borrow().clone();
+        let link = LinkView::of(&line);
         let duty_phone = self.told_phone.borrow().clone().or_else(|| self.duty_phone.clone());
         let now = spool.now();
         let (studies, reports) = (spool.studies(0).await?, spool.reports(0).await?);
@@ -163,6 +222,7 @@ impl Page {
             rejects: spool.rejects().await?,
             staff: spool.staff().await?.into_iter().map(|s| s.name).collect(),
             unreceipted_bytes: spool.unreceipted_bytes(),
+            troubles: self.doctor.troubles(spool, &line).await?,
             full: spool.room_for(FILM_BYTES).err().map(|refusal| refusal.reason),
             damaged: spool.damaged(),
         })

@@ -87,7 +87,7 @@ pub(super) struct Upload {
     class: Option<Class>,
     kind: Option<Kind>,
     source: Option<String>,
-    /// True when the study is completed by a later word (`send`), not by silence.
+    /// True when the study is completed by a later word (`send`), and by silence only when that does not come.
     #[serde(default)]
     explicit: bool,
 }

@@ -37,7 +37,8 @@ pub struct Origin {
     pub class: Class,
     /// Kind by rule of the source; `None` = by content.
     pub kind: Option<Kind>,
-    /// True when silence completes the study; false when only an explicit word does.
+    /// True when a short silence completes the study; false when a word is announced that does: then silence does it only
+    /// after ten minutes, in case the word is lost.
     pub quiet: bool,
     /// True while the association or batch that brought it is open: then it is not complete yet.
     pub open: bool,
@@ -73,7 +74,7 @@ struct Entry {
 
 impl Spool {
     /// Takes an object into custody: checks it, makes blob and coded form durable, commits its row. When this returns
-    /// `Ok`, a power cut loses nothing. The same bytes again change nothing. A caller that goes away in between does
+    /// `Ok`, a power cut loses nothing. The same bytes again change nothing, unless they were lost here. A caller that goes away in between does
     /// not cut it off: it ends with its row or without its bytes.
     ///
     /// # Errors
@@ -118,6 +119,7 @@ impl Spool {
         // Equal bytes one after the other: none removes what another relies on.
         let _alone = self.0.admitting[usize::from(hash.0[0]) % ADMITTING].lock().await;
         if let Some(study) = self.study_of(&hash).await.map_err(|e| e.refusal())? {
+            self.hold_again(&study, received).await.map_err(|e| e.refusal())?;
             self.reopened_by_duplicate(&study, origin).await.map_err(|e| e.refusal())?;
             return Ok(Admitted { study, hash, sha256, fresh: false, length });
         }
@@ -318,7 +320,7 @@ impl Spool {
         let generation: i64 = cells.get("generation")?;
         let exam = cells.get::<Option<i64>>("exam_completed_at")?.max(entry.sniff.exam.map(|t| t.0));
         sqlx::query(
-            "UPDATE study SET generation = generation + 1, class = ?, kind = ?, completeness = ?, quiet = ?,
+            "UPDATE study SET generation = generation + 1, class = ?, kind = ?, completeness = ?, quiet = MAX(quiet, ?),
                 last_activity_at = ?, exam_completed_at = ?, safe_at = NULL,
                 urgent_since = COALESCE(urgent_since, ?), urgent_generation = COALESCE(urgent_generation, ?)
              WHERE uid = ?",

@@ -45,6 +45,8 @@ pub struct Figures {
     pub rejects: u64,
     /// People enrolled.
     pub staff: u64,
+    /// Objects without receipt whose bytes are lost or damaged on this disk.
+    pub objects_lost: u64,
     /// Rows that could not be read since the start.
     pub damaged: u64,
 }
@@ -67,6 +69,7 @@ impl Spool {
                     AND evicted_at IS NULL) AS refused,
                 (SELECT COALESCE(SUM(length + coded_kept * coded_length), 0) FROM object WHERE receipted_at IS NULL
                     AND refused_code IS NOT NULL AND evicted_at IS NULL) AS refused_bytes,
+                (SELECT COUNT(*) FROM object WHERE receipted_at IS NULL AND unreadable_at IS NOT NULL) AS lost,
                 (SELECT COUNT(*) FROM report) AS reports,
                 (SELECT COUNT(*) FROM report r WHERE r.opened_at IS NULL AND NOT EXISTS (SELECT 1 FROM report n
                     WHERE n.report_id = r.report_id AND n.study = r.study AND n.version > r.version
@@ -104,6 +107,7 @@ impl Spool {
             notes_waiting: count("notes"),
             rejects: count("rejects"),
             staff: count("staff"),
+            objects_lost: count("lost"),
             damaged: self.damaged().len() as u64,
         })
     }

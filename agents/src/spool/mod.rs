@@ -10,6 +10,7 @@ mod coded;
 mod criticals;
 mod error;
 mod figures;
+mod held;
 mod intake;
 mod letters;
 mod notes;
@@ -31,6 +32,7 @@ pub use admit::{Admitted, Origin};
 pub use criticals::CriticalRow;
 pub use error::{SpoolError, chain};
 pub use figures::Figures;
+pub use held::LostObjects;
 pub use intake::Intake;
 pub use letters::LetterRow;
 pub use receive::{Received, Receiving};
@@ -39,7 +41,7 @@ pub use reports::{ReportInsert, ReportPage, ReportRow};
 pub use retakes::RetakeRow;
 pub use room::SpoolLimits;
 pub use staff::{PinError, StaffRow};
-pub use study::{Mark, Marked};
+pub use study::{Mark, Marked, Unfinished};
 pub use urgent::UrgentRow;
 pub use view::{StudyPage, StudyView};
 pub use void::Voided;
@@ -106,6 +108,8 @@ struct Inner {
     /// Held while a large object is coded.
     coding: tokio::sync::Semaphore,
     pins: staff::PinDesk,
+    /// Where the next look for lost bytes goes on.
+    checked_to: Mutex<Option<Vec<u8>>>,
     /// Rows that could not be read, in words.
     damaged: Mutex<BTreeSet<String>>,
     next_partial: AtomicU64,
@@ -159,6 +163,7 @@ impl Spool {
             coding: tokio::sync::Semaphore::new(1),
             admitting: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             pins: staff::PinDesk::default(),
+            checked_to: Mutex::default(),
             damaged: Mutex::default(),
             next_partial: AtomicU64::new(0),
             open: Mutex::default(),

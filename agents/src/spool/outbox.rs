@@ -3,7 +3,7 @@
 use super::cells::Cells;
 use super::coded;
 use super::error::db;
-use super::{Spool, SpoolError, blocking, view};
+use super::{Spool, SpoolError, blocking, held, view};
 use crate::courier::ports::{Outbox, PortError};
 use async_trait::async_trait;
 use relay_core::clock::UtcMs;
@@ -166,6 +166,20 @@ impl Spool {
 
     /// The coded form; made again when its copy was lost, which the disk may do and we must not.
     async fn coded_file(&self, study: &StudyUid, object: &ObjectHash) -> Result<tokio::fs::File, SpoolError> {
+        let opened = self.try_coded_file(study, object).await;
+        if let Err(error) = &opened
+            && held::is_loss(error)
+        {
+            self.set_unreadable(object, true).await?;
+        }
+        opened
+    }
+
+    async fn try_coded_file(
+        &self,
+        study: &StudyUid,
+        object: &ObjectHash,
+    ) -> Result<tokio::fs::File, SpoolError> {
         let row = sqlx::query("SELECT * FROM object WHERE hash = ?")
             .bind(object.0.as_slice())
             .fetch_optional(&self.0.reader)
@@ -174,13 +188,30 @@ impl Spool {
             .ok_or_else(|| SpoolError::NoStudy(study.to_string()))?;
         let entry = object_of(&row)?;
         let path = self.0.blobs.path_of(&entry.coded.hash);
-        if !self.0.blobs.contains(&entry.coded.hash) && entry.coded.encoding != Encoding::Identity {
-            self.recode(study, &entry).await?;
+        let at = |step| {
+            let path = path.clone();
+            move |source| SpoolError::File { step, path, source }
+        };
+        let length = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |m| m.len());
+        if entry.coded.encoding != Encoding::Identity && length(&path) != entry.coded.length {
+            let (blobs, coded) = (self.0.blobs.clone(), entry.coded.hash);
+            blocking(move || blobs.remove(&coded)).await??;
+            if !self.recode(study, &entry).await? {
+                let words = "it is offered again in another form";
+                return Err(at("code")(std::io::Error::new(std::io::ErrorKind::Interrupted, words)));
+            }
         }
-        tokio::fs::File::open(&path).await.map_err(|source| SpoolError::File { step: "open", path, source })
+        let file = tokio::fs::File::open(&path).await.map_err(at("open"))?;
+        let found = file.metadata().await.map_err(at("stat"))?.len();
+        if found < entry.coded.length {
+            let words = format!("{found} bytes, {} are expected", entry.coded.length);
+            return Err(at("read")(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, words)));
+        }
+        Ok(file)
     }
 
-    async fn recode(&self, study: &StudyUid, entry: &ManifestObject) -> Result<(), SpoolError> {
+    /// False when it is another form than before.
+    async fn recode(&self, study: &StudyUid, entry: &ManifestObject) -> Result<bool, SpoolError> {
         let name = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
         let (blobs, hash, length) = (self.0.blobs.clone(), entry.hash, entry.length);
         let form = blocking(move || coded::code(&blobs, &hash, length, true, &name)).await??;
@@ -190,7 +221,7 @@ impl Spool {
                 .execute(&self.0.writer)
                 .await
                 .map_err(db("record a coded form that was made again"))?;
-            return Ok(());
+            return Ok(true);
         }
         // Another coder version or a full disk: the study is offered again in the new form.
         let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
@@ -212,7 +243,7 @@ impl Spool {
             .map_err(db("record a new coded form"))?;
         tx.commit().await.map_err(db("commit"))?;
         self.touch();
-        Ok(())
+        Ok(false)
     }
 
     async fn record_receipt(
@@ -311,7 +342,7 @@ impl Spool {
     async fn digest_was_not_ours(&self, hash: &ObjectHash) -> Result<bool, SpoolError> {
         let (blobs, plain) = (self.0.blobs.clone(), *hash);
         if blocking(move || blobs.verify(&plain)).await?.is_err() {
-            tracing::error!(%hash, "the blob on this disk is damaged");
+            self.set_unreadable(hash, true).await?;
             return Ok(false);
         }
         let tries: i64 = sqlx::query_scalar(

@@ -35,7 +35,8 @@ pub struct RejectView {
 }
 
 impl Spool {
-    pub(super) async fn record_reject(
+    /// Puts a file into the list.
+    pub(crate) async fn record_reject(
         &self,
         origin: &Origin,
         sha256: Sha256,

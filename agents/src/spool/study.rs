@@ -3,12 +3,20 @@
 use super::cells::Cells;
 use super::error::db;
 use super::{Spool, SpoolError, view};
-use relay_core::clock::UtcMs;
+use relay_core::clock::{MINUTE_MS, UtcMs};
 use relay_core::ids::StudyUid;
 use relay_core::limits::MAX_CONTEXT_CHARS;
 use relay_core::study::{Class, Completeness, Kind, StudyContext};
 use sqlx::sqlite::SqliteRow;
 use std::sync::PoisonError;
+
+/// Silence (ms) that completes a study for which a later word was announced (`send`, the page): the word follows the last
+/// file within seconds, and a person who was cut off in between does not come back to it.
+const WORD_MS: i64 = 10 * MINUTE_MS;
+/// An open study that has been silent for so long (ms) is named to people: the word may have been lost.
+const UNFINISHED_MS: i64 = 2 * MINUTE_MS;
+/// Unfinished studies in one list: more are one breakdown.
+const MAX_UNFINISHED: i64 = 20;
 
 /// What a person says of a study, before, during or after its transfer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -190,12 +198,11 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn complete_quiet(&self) -> Result<usize, SpoolError> {
-        let rows = sqlx::query(
-            "SELECT uid, class, kind, last_activity_at FROM study WHERE completeness = 0 AND quiet = 1",
-        )
-        .fetch_all(&self.0.reader)
-        .await
-        .map_err(db("list open studies"))?;
+        let rows =
+            sqlx::query("SELECT uid, class, kind, quiet, last_activity_at FROM study WHERE completeness = 0")
+                .fetch_all(&self.0.reader)
+                .await
+                .map_err(db("list open studies"))?;
         let now = self.now();
         let mut completed = 0;
         for open in self.readable(rows.iter().map(OpenStudy::of)) {
@@ -207,7 +214,7 @@ impl Spool {
             if since < 0 {
                 // The clock was set back: silence is counted from now.
                 self.restart_quiet(open.study.as_str(), now).await?;
-            } else if since >= self.quiet_ms(open.class, open.kind) {
+            } else if since >= if open.quiet { self.quiet_ms(open.class, open.kind) } else { WORD_MS } {
                 completed += self.complete(open.study.as_str(), open.last_activity_at).await?;
             }
         }
@@ -215,6 +222,34 @@ impl Spool {
             self.touch();
         }
         Ok(completed)
+    }
+
+    /// Studies that are not complete although nothing has come for two minutes, oldest first: somebody may have to say that
+    /// they are. At most 20.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database.
+    pub async fn unfinished(&self) -> Result<Vec<Unfinished>, SpoolError> {
+        let rows = sqlx::query(
+            "SELECT s.uid, s.last_activity_at, p.name AS file_name, p.context FROM study s JOIN person p ON p.study = s.uid
+             WHERE s.completeness = 0 AND s.last_activity_at <= ? ORDER BY s.last_activity_at LIMIT ?",
+        )
+        .bind(self.now().plus_ms(-UNFINISHED_MS).0)
+        .bind(MAX_UNFINISHED)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list unfinished studies"))?;
+        let mut found = self.readable(rows.iter().map(|row| {
+            let cells = Cells::of(row, "study", "uid");
+            Ok(Unfinished {
+                study: cells.study("uid")?,
+                patient_name: view::patient_name(&cells),
+                last_activity_at: cells.time("last_activity_at")?,
+            })
+        }));
+        let open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        found.retain(|one| !open.contains_key(&one.study));
+        Ok(found)
     }
 
     /// Completes a study unless something came in between.
@@ -242,11 +277,23 @@ impl Spool {
     }
 }
 
+/// A study that is not complete although it is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The study.
+    pub study: StudyUid,
+    /// Who was examined.
+    pub patient_name: Option<String>,
+    /// When its last object came.
+    pub last_activity_at: UtcMs,
+}
+
 /// A study that silence may complete.
 struct OpenStudy {
     study: StudyUid,
     class: Class,
     kind: Kind,
+    quiet: bool,
     last_activity_at: i64,
 }
 
@@ -257,6 +304,7 @@ impl OpenStudy {
             study: cells.study("uid")?,
             class: cells.read("class", Class::from_number)?,
             kind: cells.read("kind", Kind::from_number)?,
+            quiet: cells.flag("quiet")?,
             last_activity_at: cells.get("last_activity_at")?,
         })
     }

@@ -1,5 +1,6 @@
 mod faults;
 mod lists;
+mod whole;
 
 use super::*;
 use crate::courier::ports::Outbox as _;

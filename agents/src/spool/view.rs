@@ -16,7 +16,8 @@ use std::sync::PoisonError;
 pub struct StudyView {
     /// StudyInstanceUID.
     pub uid: StudyUid,
-    /// `safe_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `reported`, `report_void`, `refused`.
+    /// `safe_here`, `lost_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `retake_requested`, `reported`, `report_void`,
+    /// `refused`.
     pub state: String,
     /// The same in Chinese, with what still waits.
     pub state_zh: String,
@@ -49,6 +50,9 @@ pub struct StudyView {
     /// Objects neither held nor refused by the county: they wait, whatever the state says.
     #[serde(default)]
     pub waiting: u64,
+    /// Of these, objects whose bytes are lost or damaged on this disk: they must be sent from the device once more.
+    #[serde(default)]
+    pub lost: u64,
     /// Plaintext bytes.
     pub bytes: u64,
     /// Bytes as they travel.
@@ -100,6 +104,7 @@ macro_rules! study_rows {
             "SELECT s.*, p.name AS file_name, p.patient_id AS file_patient_id, p.context AS context,
                 COUNT(o.hash) AS objects, COALESCE(SUM(o.receipted_at IS NOT NULL), 0) AS receipted,
                 COALESCE(SUM(o.refused_code IS NOT NULL AND o.receipted_at IS NULL), 0) AS refused,
+                COALESCE(SUM(o.unreadable_at IS NOT NULL AND o.receipted_at IS NULL), 0) AS lost,
                 COALESCE(SUM(o.length), 0) AS bytes, COALESCE(SUM(o.coded_length), 0) AS coded_bytes,
                 COALESCE(SUM(CASE WHEN o.receipted_at IS NOT NULL THEN o.coded_length ELSE 0 END), 0) AS there,
                 MAX(CASE WHEN o.receipted_at IS NULL THEN o.refused_code END) AS object_code,
@@ -170,7 +175,7 @@ impl Spool {
         let study = cells.study("uid")?;
         let context = context(&cells)?;
         let (objects, receipted) = (cells.count("objects")?, cells.count("receipted")?);
-        let refused = cells.count("refused")?;
+        let (refused, lost) = (cells.count("refused")?, cells.count("lost")?);
         let waiting = objects.saturating_sub(receipted).saturating_sub(refused);
         let coded_bytes = cells.count("coded_bytes")?;
         let sent = self.0.progress.lock().unwrap_or_else(PoisonError::into_inner).get(&study).copied();
@@ -194,6 +199,7 @@ impl Spool {
             receipted,
             refused_objects: refused,
             waiting,
+            lost,
             travelling: there > 0,
         };
         let (state, state_zh) = stands.words(percent);
@@ -215,6 +221,7 @@ impl Spool {
             receipted,
             refused,
             waiting,
+            lost,
             bytes: cells.count("bytes")?,
             coded_bytes,
             safe_at,
@@ -244,6 +251,7 @@ struct Standing {
     receipted: u64,
     refused_objects: u64,
     waiting: u64,
+    lost: u64,
     travelling: bool,
 }
 
@@ -267,14 +275,21 @@ impl Standing {
             Self { being_read: true, .. } => ("being_read", self.reading_zh().to_owned()),
             Self { settled: true, .. } if all_there => ("safe_at_county", "已安全到达县级".to_owned()),
             Self { settled: true, .. } => ("partly_refused", "其余文件已到达县级".to_owned()),
+            Self { lost: 1.., .. } => ("lost_here", String::new()),
             Self { travelling: true, waiting: 0, .. } => {
                 ("travelling", "文件已到达县级，等待确认".to_owned())
             }
             Self { travelling: true, .. } => ("travelling", format!("正在上传 {percent}%")),
             _ => ("safe_here", "已安全存于本机".to_owned()),
         };
-        if self.waiting > 0 {
-            zh = format!("{zh}，{}个文件待上传", self.waiting);
+        let waiting = self.waiting.saturating_sub(self.lost);
+        if waiting > 0 {
+            let comma = if zh.is_empty() { "" } else { "，" };
+            zh = format!("{zh}{comma}{waiting}个文件待上传");
+        }
+        if self.lost > 0 {
+            let comma = if zh.is_empty() { "" } else { "；" };
+            zh = format!("{}个文件在本机磁盘上丢失或损坏，请从设备重新发送{comma}{zh}", self.lost);
         }
         if self.refused_objects > 0 && word != "refused" {
             zh = format!("{}个文件被县级拒收，{zh}", self.refused_objects);
@@ -342,6 +357,7 @@ mod tests {
             receipted: 0,
             refused_objects: 0,
             waiting: 2,
+            lost: 0,
             travelling: false,
         }
     }
@@ -353,6 +369,15 @@ mod tests {
         let part = Standing { receipted: 1, refused_objects: 1, ..all };
         assert_eq!(part.words(100), ("partly_refused", "1个文件被县级拒收，其余文件已到达县级".to_owned()));
         assert_eq!(standing().words(0).0, "safe_here");
+    }
+
+    #[test]
+    fn what_is_lost_here_is_never_called_safe_here() {
+        let lost = Standing { lost: 1, ..standing() };
+        let words = "1个文件在本机磁盘上丢失或损坏，请从设备重新发送；1个文件待上传";
+        assert_eq!(lost.words(0), ("lost_here", words.to_owned()));
+        let late = Standing { reported: true, receipted: 1, waiting: 1, lost: 1, ..standing() };
+        assert_eq!(late.words(0).1, "1个文件在本机磁盘上丢失或损坏，请从设备重新发送；报告已返回，签名有效");
     }
 
     #[test]

@@ -103,6 +103,8 @@ codes! {
     RefusedUnannounced = 9, "REFUSED_UNANNOUNCED", Sender, 422, "收到未声明的数据", "data that was not announced";
     /// The encoded form cannot be decoded.
     RefusedEncoding = 10, "REFUSED_ENCODING", Sender, 422, "编码数据无法还原", "the encoded form cannot be restored";
+    /// A file was written on after it was moved out of its watched folder: what was read before was not its end.
+    FileChanged = 11, "FILE_CHANGED", Receiver, 409, "文件移走后又被改写，已按新内容重新接收", "the file was written on after it was moved; its new content was taken";
     /// Storage is full; nothing was acknowledged.
     StorageFull = 20, "STORAGE_FULL", Receiver, 507, "存储空间不足，未确认任何数据", "storage is full; nothing was acknowledged";
     /// Storage failed; nothing was acknowledged.
@@ -127,6 +129,8 @@ codes! {
     TooManyAttempts = 36, "TOO_MANY_ATTEMPTS", Authority, 429, "尝试次数过多，请稍后再试", "too many attempts; try again later";
     /// The certificate request is malformed or not signed by its own key.
     RequestInvalid = 37, "REQUEST_INVALID", Sender, 422, "证书请求不合法", "the certificate request is invalid";
+    /// The key belongs to a certificate that was revoked.
+    KeyRevoked = 38, "KEY_REVOKED", Authority, 403, "该密钥的证书已被吊销，请用新密钥重新注册", "this key belongs to a revoked certificate; enrol with a new key";
     /// No common protocol version.
     VersionUnsupported = 40, "VERSION_UNSUPPORTED", Incompatible, 426, "协议版本不兼容，请升级", "no common protocol version; upgrade";
     /// A frame type this version does not know.

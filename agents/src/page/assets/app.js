@@ -48,7 +48,7 @@ function stateCell(s) {
     if (s.reader) text += ' · ' + s.reader;
     if (s.due_at) text += ' · 报告预计 ' + time(s.due_at);
   }
-  cell.append(el('span', text, ['refused', 'partly_refused', 'report_void'].includes(s.state) ? 'bad' : good ? 'good' : 'wait'));
+  cell.append(el('span', text, ['refused', 'partly_refused', 'report_void', 'lost_here', 'retake_requested'].includes(s.state) || s.lost > 0 ? 'bad' : good ? 'good' : 'wait'));
   if (s.waiting > 0) {
     const bar = el('progress'); bar.max = 100; bar.value = s.percent; bar.setAttribute('aria-label', '上传进度');
     cell.append(' ', bar);
@@ -123,12 +123,13 @@ function rejectLine(r) {
 function drawRest() {
   $('clinic').textContent = view.clinic;
   document.body.classList.remove('stale');
-  $('lamp').className = 'lamp ' + (view.link.up ? 'up' : 'down');
+  $('lamp').className = 'lamp ' + (!view.link.up ? 'down' : view.link.pause ? 'paused' : 'up');
   $('lamp').title = view.link.reason || '';
   $('lamp-text').textContent = view.link.up
-    ? '已连接县级（' + Math.round(view.link.rtt_ms) + ' 毫秒）'
+    ? '已连接县级（' + Math.round(view.link.rtt_ms) + ' 毫秒）' + (view.link.pause ? '，' + view.link.pause.zh : '')
     : '与县级的线路自 ' + time(view.link.since) + ' 起中断' + (view.link.reason_zh ? '（' + view.link.reason_zh + '）' : '') + '，正在自动重连；检查已安全存于本机，恢复后自动上传';
   const notes = view.alarms.map((a) => el('p', who(a) + '：' + a.zh, 'bad big'));
+  for (const t of view.troubles) notes.push(el('p', t.zh, t.level === 'bad' ? 'bad' : 'wait'));
   if (view.full) notes.push(el('p', '本机存储空间不足，新检查将不被接收：请恢复到县级的线路或清理磁盘，并联系管理员', 'bad big'));
   if (view.damaged.length) notes.push(el('p', '本机数据库有 ' + view.damaged.length + ' 条记录损坏，其内容未显示：请联系管理员（relay-agent doctor）', 'bad'));
   if (!view.staff.length) notes.push(el('p', NO_STAFF + '；登记前无法打开报告和复述危急值', 'bad'));
@@ -281,7 +282,7 @@ async function refresh() {
     }
     view = seen;
     // Redrawn only when something has changed: a button must not vanish under a finger.
-    const shown = JSON.stringify({ ...view, now: 0, link: { up: view.link.up, reason: view.link.reason } });
+    const shown = JSON.stringify({ ...view, now: 0, link: { up: view.link.up, reason: view.link.reason, pause: view.link.pause && view.link.pause.zh } });
     if (shown !== drawn) { drawStudies(); drawReports(); drawRest(); drawCritical(); drawn = shown; }
   } catch (error) {
     drawn = '';
