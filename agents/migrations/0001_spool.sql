@@ -149,6 +149,7 @@ CREATE TABLE report (
     opened_at           INTEGER,
     opened_by           TEXT,
     fault               TEXT,                      -- found at a later check from disk
+    revision            BLOB,                      -- the set of objects it has read
     UNIQUE (report_id, version)
 ) STRICT;
 CREATE INDEX report_study ON report(study);

@@ -1,12 +1,13 @@
 //! `doctor`: what a person who runs the agent must know, each with a word on what to do.
 
 use crate::capture::folder::FolderHealth;
+use crate::courier::OF_THE_GATEWAY;
 use crate::courier::ports::LinkState;
 use crate::page::PauseView;
 use crate::spool::{Spool, SpoolError};
 use crate::trust::Device;
 use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
-use relay_core::codes::Code;
+use relay_core::codes::{Code, Refusal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -158,6 +159,9 @@ impl Doctor {
                 format!("已连接县级网关 {gateway}，往返 {} ms", rtt_us / 1000),
                 format!("connected to {gateway}, round trip {} ms", rtt_us / 1000),
             ),
+            LinkState::Down { since, refusal: Some(refusal), .. } if of_certificates(refusal.code) => {
+                refused_certificate(*since, refusal)
+            }
             LinkState::Down { since, reason, refusal } => {
                 let zh = refusal.as_ref().map_or(crate::page::NO_ANSWER_ZH, |r| r.code.zh());
                 let all = self.gateways.join(", ");
@@ -202,6 +206,43 @@ fn folder(health: &FolderHealth) -> Vec<Finding> {
         ),
     };
     vec![one]
+}
+
+const fn of_certificates(code: Code) -> bool {
+    matches!(
+        code,
+        Code::CertificateUnknownCa
+            | Code::CertificateExpired
+            | Code::CertificateRevoked
+            | Code::CertificateNoClinic
+    )
+}
+
+/// The network is well; a certificate is not.
+fn refused_certificate(since: UtcMs, refusal: &Refusal) -> Finding {
+    let (since, zh, en) = (since.to_rfc3339(), refusal.code.zh(), refusal.code.en());
+    if refusal.field == OF_THE_GATEWAY {
+        return Finding::new(
+            "link",
+            Level::Bad,
+            format!(
+                "自 {since} 起不信任县级网关的证书：{zh}。网络正常；请电话联系县级管理员更换网关证书，切勿绕过"
+            ),
+            format!(
+                "the gateway's certificate is not trusted since {since}: {en}. The network is well: tell the county's administrator to replace the certificate"
+            ),
+        );
+    }
+    Finding::new(
+        "link",
+        Level::Bad,
+        format!(
+            "自 {since} 起县级不接受本机证书：{zh}。网络正常；请向县级索取新注册码，运行 relay-agent enrol 重新注册，然后重启代理程序"
+        ),
+        format!(
+            "the county refuses this agent's certificate since {since}: {en}. The network is well: ask the county for a new code, run relay-agent enrol, then restart the agent"
+        ),
+    )
 }
 
 fn disk(spool: &Spool) -> Finding {
@@ -383,4 +424,25 @@ fn clock(link: &LinkState) -> Option<Finding> {
             if level == Level::Good { "" } else { ": switch time synchronisation (NTP) on" }
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_is_answered_with_enrolment_not_with_the_network() {
+        let of = |field: &str| {
+            let refusal = Refusal::new(Code::CertificateRevoked, field, "aborted by peer");
+            refused_certificate(UtcMs(0), &refusal)
+        };
+        let mine = of("certificate of this agent");
+        assert!(mine.zh.contains("relay-agent enrol") && !mine.zh.contains("防火墙"), "{}", mine.zh);
+        let theirs = of(OF_THE_GATEWAY);
+        assert!(
+            theirs.zh.contains("网关的证书") && !theirs.zh.contains("relay-agent enrol"),
+            "{}",
+            theirs.zh
+        );
+    }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! agent.toml            configuration
 //! identity/agent.key    the device's key (0600, made here, never leaves)
+//! identity/agent.key.next   the key of an enrolment that is not answered yet
 //! identity/agent.pem    its certificate and the county CA
 //! identity/crl.der      revocation list, when one has been brought
 //! spool/                database and blobs
@@ -65,6 +66,12 @@ impl Home {
     #[must_use]
     pub fn key(&self) -> PathBuf {
         self.identity().join("agent.key")
+    }
+
+    /// A new key whose certificate has not come yet.
+    #[must_use]
+    pub fn next_key(&self) -> PathBuf {
+        self.identity().join("agent.key.next")
     }
 
     /// Leaf and CA.

@@ -173,7 +173,7 @@ impl Agent {
         });
         tasks.spawn(keep_house(self.spool.clone(), self.config.spool.clone(), stop.clone()));
         let courier = CourierConfig {
-            tls: Arc::new(self.device.client_config(&[relay_core::link::ALPN])?),
+            trust: self.device.link_trust(),
             gateways: self.config.county.gateways.iter().map(gateway).collect(),
             software: concat!("relay-agent/", env!("CARGO_PKG_VERSION")).to_owned(),
             transport: TransportSettings::default(),

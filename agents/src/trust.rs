@@ -1,21 +1,23 @@
 //! The one place that knows certificates: the device's identity, the county's CA, and what they vouch for.
 
+use crate::courier::ports::LinkTrust;
 use crate::home::Home;
 use relay_certs::certificate::PeerIdentity;
 use relay_certs::keys::{KeyError, PrivateKey};
 use relay_certs::signing::{
     NoteError, VerifiedReport, VerifyReportError, sign_note, verify_plan, verify_report,
 };
-use relay_certs::trust::{TlsError, TlsIdentity, TrustStore, agent_client_config};
+use relay_certs::trust::{RevocationList, TlsError, TlsIdentity, TrustStore, agent_client_config};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
-use relay_core::durable::{RealDisk, write_atomic};
+use relay_core::durable::{Disk as _, RealDisk, write_atomic};
 use relay_core::ids::ClinicId;
 use relay_core::letter::{Note, NoteBody};
 use relay_core::report::{PackageError, ReportPackage};
 use rustls_pki_types::CertificateDer;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
 
 /// Why the device's identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +52,8 @@ pub struct Device {
     identity: TlsIdentity,
     ca: CertificateDer<'static>,
     trust: RwLock<TrustStore>,
+    /// The same for the link, which follows it.
+    link: watch::Sender<LinkTrust>,
     /// Where a newer revocation list is kept.
     crl: Option<PathBuf>,
 }
@@ -122,8 +126,10 @@ impl Device {
         };
         let peer = PeerIdentity::from_certificate(leaf).map_err(|e| e.to_string())?;
         let ca = ca.clone();
-        let trust = RwLock::new(TrustStore::new(ca.clone()));
-        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, crl: None })
+        let trust = TrustStore::new(ca.clone());
+        let link = watch::Sender::new(link_trust(&identity, &trust).map_err(|e| e.to_string())?);
+        let trust = RwLock::new(trust);
+        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, link, crl: None })
     }
 
     /// The clinic that the certificate names.
@@ -143,7 +149,19 @@ impl Device {
     /// # Errors
     /// Why the list is not the county's, in words.
     pub fn update_crl(&self, der: &[u8]) -> Result<bool, String> {
-        self.trust.write().unwrap_or_else(PoisonError::into_inner).update_crl(der).map_err(|e| e.to_string())
+        let mut trust = self.trust.write().unwrap_or_else(PoisonError::into_inner);
+        let newer = trust.update_crl(der).map_err(|e| e.to_string())?;
+        if newer {
+            // A link that is up looks at its gateway again, and the next one is made with the new list.
+            self.link.send_replace(link_trust(&self.identity, &trust).map_err(|e| e.to_string())?);
+        }
+        Ok(newer)
+    }
+
+    /// Whom the link trusts, from now on.
+    #[must_use]
+    pub fn link_trust(&self) -> watch::Receiver<LinkTrust> {
+        self.link.subscribe()
     }
 
     /// TLS for the link.
@@ -201,16 +219,102 @@ impl Device {
     }
 }
 
-/// The key of this home, made and stored (0600) when there is none.
+fn link_trust(identity: &TlsIdentity, trust: &TrustStore) -> Result<LinkTrust, TlsError> {
+    let list = trust.revocations().cloned();
+    let crl = list.as_ref().map(RevocationList::der);
+    let tls = Arc::new(agent_client_config(identity, trust.ca(), crl, &[relay_core::link::ALPN])?);
+    Ok(LinkTrust { tls, revoked: Arc::new(move |leaf| list.as_ref().is_some_and(|list| list.revokes(leaf))) })
+}
+
+/// The key for an enrolment, stored (0600) before the county is asked: an answer that is lost is asked for again with the
+/// same key. A home that has a certificate gets a new key: why it enrols again is not known here, and a key that was in
+/// other hands must not come back with a new certificate. `renew`: also when the stored one was never certified.
 ///
 /// # Errors
 /// [`KeyError`] naming the file.
-pub fn device_key(home: &Home, rng: &mut dyn rand::CryptoRng) -> Result<PrivateKey, KeyError> {
-    let path = home.key();
-    if path.exists() {
-        return PrivateKey::load(&path);
+pub fn enrolment_key(
+    home: &Home,
+    renew: bool,
+    rng: &mut dyn rand::CryptoRng,
+) -> Result<(PrivateKey, PathBuf), KeyError> {
+    let (current, next) = (home.key(), home.next_key());
+    // Certified is the key that the certificate names; another one is of an enrolment that was cut off at its end.
+    let certified = home.chain().exists() && TlsIdentity::load(&home.chain(), &current).is_ok();
+    if !renew {
+        if next.exists() {
+            return Ok((PrivateKey::load(&next)?, next));
+        }
+        if current.exists() && !certified {
+            return Ok((PrivateKey::load(&current)?, current));
+        }
     }
+    let path = if certified { next } else { current };
     let key = PrivateKey::generate(rng)?;
     key.save(&path)?;
-    Ok(key)
+    Ok((key, path))
+}
+
+/// Puts a certified key and its chain in the place of the old ones.
+///
+/// # Errors
+/// Of the operating system; then the next enrolment with the same code ends what this one began.
+pub fn adopt(home: &Home, key: &std::path::Path, chain_pem: &str) -> std::io::Result<()> {
+    if key != home.key() {
+        RealDisk.rename(key, &home.key())?;
+        RealDisk.sync_dir(&home.identity())?;
+    }
+    home.write(&home.chain(), chain_pem.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    fn public(key: &PrivateKey) -> Vec<u8> {
+        key.public_key_der()
+    }
+
+    #[test]
+    fn a_lost_answer_is_asked_for_with_the_same_key_and_a_new_enrolment_with_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        home.create().unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let (first, at) = enrolment_key(&home, false, &mut rng).unwrap();
+        let (again, _) = enrolment_key(&home, false, &mut rng).unwrap();
+        assert_eq!(public(&first), public(&again), "the answer was lost");
+        let mut county =
+            relay_certs::testing::TestCounty::new(&dir.path().join("ca"), 1, UtcMs(1_790_000_000_000));
+        let clinic = ClinicId::parse("shilipu").unwrap();
+        let mut certify = |key: &PrivateKey| {
+            let request = relay_certs::enrol::AgentRequest::for_key(&clinic, key.clone()).unwrap();
+            let validity = relay_certs::authority::Validity::days(UtcMs(1_790_000_000_000), 30);
+            let authority = county.authority.clone();
+            let now = UtcMs(1_790_000_000_000);
+            authority.issue_agent(&clinic, &request.csr_der, validity, now, county.rng()).unwrap().chain_pem()
+        };
+        adopt(&home, &at, &certify(&first)).unwrap();
+        assert_eq!(Device::load(&home).unwrap().clinic(), &clinic);
+        // Enrolled again: whatever the reason was, the old key is not certified once more.
+        let (second, at) = enrolment_key(&home, false, &mut rng).unwrap();
+        assert_ne!(public(&first), public(&second));
+        assert_eq!(
+            public(&second),
+            public(&enrolment_key(&home, false, &mut rng).unwrap().0),
+            "nor lost twice"
+        );
+        Device::load(&home).unwrap();
+        let pem = certify(&second);
+        // The power is cut between key and chain: the same code, asked again, ends it.
+        RealDisk.rename(&at, &home.key()).unwrap();
+        assert!(Device::load(&home).is_err());
+        let (third, at) = enrolment_key(&home, false, &mut rng).unwrap();
+        assert_eq!(public(&third), public(&second));
+        adopt(&home, &at, &pem).unwrap();
+        Device::load(&home).unwrap();
+        let (fresh, _) = enrolment_key(&home, true, &mut rng).unwrap();
+        assert_ne!(public(&fresh), public(&second));
+    }
 }

@@ -160,7 +160,7 @@ fn connect(
 ) -> anyhow::Result<watch::Receiver<courier::ports::LinkState>> {
     let gateways = member.config.county.gateways.iter();
     let settings = CourierConfig {
-        tls: Arc::new(member.device.client_config(&[relay_core::link::ALPN])?),
+        trust: member.device.link_trust(),
         gateways: gateways
             .map(|g| Gateway {
                 server_name: g.name.clone(),

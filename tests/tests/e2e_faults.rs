@@ -254,3 +254,40 @@ async fn a_file_that_is_no_exam_is_refused_by_name_and_stops_nothing() {
     let reason = reason.await.unwrap();
     assert!(reason.contains("REFUSED_FORMAT"), "{reason}");
 }
+
+/// Ends the county and begins it anew with this floor; the first clinic follows it.
+async fn begin_anew(town: &mut Town, floor_mb: u64) {
+    town.clinics[0].stop().await.unwrap();
+    town.county.stop().await.unwrap();
+    town.county.set_free_floor(floor_mb).unwrap();
+    let addresses = town.county.start().await.unwrap();
+    town.clinics[0].configure(&addresses, |_| {}).unwrap();
+    town.clinics[0].start().await.unwrap();
+    up(&town.clinics[0]).await;
+}
+
+#[tokio::test]
+async fn a_county_without_room_is_named_at_the_clinic_and_everything_goes_when_there_is_room() {
+    let (_dir, mut town) = town().await;
+    // More than any disk has.
+    begin_anew(&mut town, 1 << 30).await;
+    let hand = exam(95, 1, 0.1);
+    let answers = town.clinics[0].store(clinic::AE_ROUTINE, hand.films.clone()).await.unwrap();
+    assert_eq!(answers[0].status, 0, "{answers:?}");
+    let pause = until("the clinic to know that the county is full", DAY, async || {
+        let page = town.clinics[0].overview().await?;
+        let told = page.troubles.iter().any(|t| t.check == "county" && t.zh.contains("县级存储空间不足"));
+        Ok(match page.link.pause {
+            Some(pause) if told => Look::There(pause),
+            pause => Look::NotYet(format!("{pause:?} {:?}", page.troubles)),
+        })
+    });
+    let pause = pause.await.unwrap();
+    assert_eq!((pause.code.as_str(), pause.until > pause.since), ("STORAGE_FULL", true));
+    let said = town.clinics[0].command(&["status"], "").await.unwrap().ok().unwrap();
+    assert!(said.contains("县级存储空间不足"), "{said}");
+    begin_anew(&mut town, 1).await;
+    common::safe(&town, 0, &hand.uid).await;
+    let page = town.clinics[0].overview().await.unwrap();
+    assert!(page.link.pause.is_none() && page.troubles.is_empty(), "{:?}", page.troubles);
+}

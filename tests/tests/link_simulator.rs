@@ -215,6 +215,31 @@ fn the_countys_clock_is_known_to_the_agent() {
 }
 
 #[test]
+fn a_hundred_studies_that_fail_by_themselves_hold_up_no_good_one() {
+    let mut world = World::new(8, TOWNSHIP);
+    let film = |n: u64| [(noise(n, 1_000), Encoding::Identity)];
+    for n in 0..100_u64 {
+        let uid = format!("1.2.1.{n}");
+        let study = world.clinic.add_study(&uid, Class::Routine, &film(n), UtcMs(i64::try_from(n).unwrap()));
+        let refusal =
+            relay_core::codes::Refusal::new(relay_core::codes::Code::StorageFailed, "database", "of its own");
+        world.county.refuse_studies.insert(study, refusal);
+    }
+    world.run_until(30_000, false);
+    let good = world.clinic.add_study("1.2.2", Class::Routine, &film(1_000), UtcMs(30_000));
+    world.run_until(60_000, false);
+    let place = |uid: &relay_core::ids::StudyUid| (world.id.clone(), uid.clone());
+    assert!(
+        world.county.manifests.contains_key(&place(&good)),
+        "newer and no more urgent, but nothing is wrong with it"
+    );
+    assert_eq!(world.county.objects.len(), 1);
+    world.county.refuse_studies.clear();
+    world.run_until(300_000, true);
+    assert!(world.is_quiet() && world.county.objects.len() == 101, "they are tried again");
+}
+
+#[test]
 fn a_full_disk_delays_and_loses_nothing() {
     let mut world = World::new(5, TOWNSHIP);
     world.clinic.add_study("1.2.1", Class::Green, &[(noise(1, 2_000_000), Encoding::Identity)], UtcMs(0));

@@ -1,7 +1,7 @@
 //! Courier and listener over real sockets on loopback, with the county's own certificates and in-memory stores.
 #![expect(clippy::unwrap_used, reason = "scene helpers are test code too")]
 
-use relay_agent::courier::ports::LinkState;
+use relay_agent::courier::ports::{LinkState, LinkTrust};
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
 use relay_certs::testing::TestCounty;
 use relay_certs::trust::{TlsIdentity, agent_client_config, gateway_server_config};
@@ -128,6 +128,14 @@ fn start_agent(
     gateways: &[SocketAddr],
     clinic: &ClinicPorts,
 ) -> RunningAgent {
+    start_trusting(LinkTrust::fixed(tls), gateways, clinic)
+}
+
+fn start_trusting(
+    trust: watch::Receiver<LinkTrust>,
+    gateways: &[SocketAddr],
+    clinic: &ClinicPorts,
+) -> RunningAgent {
     use rand::SeedableRng as _;
     let gateways = gateways
         .iter()
@@ -140,7 +148,7 @@ fn start_agent(
         .collect();
     let transport =
         TransportSettings { idle_timeout: Duration::from_secs(5), ..TransportSettings::default() };
-    let config = CourierConfig { tls, gateways, software: "relay-agent test".into(), transport };
+    let config = CourierConfig { trust, gateways, software: "relay-agent test".into(), transport };
     let (sender, state) = watch::channel(courier::initial_state());
     let stop = CancellationToken::new();
     let (outbox, inbox) = (Arc::new(clinic.clone()), Arc::new(clinic.clone()));
@@ -389,6 +397,29 @@ async fn a_revocation_cuts_the_live_connection_and_the_next_one() {
     until(&mut agent.state, "refused by TLS", by_tls).await;
     lab.county.until(SOON, "the clinic is gone", |c| c.online.is_empty()).await;
     lab.county.with(|county| assert!(county.manifests.is_empty()));
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn a_gateway_whose_key_is_revoked_is_left_at_once_and_not_trusted_again() {
+    let mut lab = Lab::new(81);
+    let gateway = lab.start_gateway(0);
+    let device = relay_agent::trust::Device::of(lab.pki.agent(CLINIC)).unwrap();
+    let clinic = ClinicPorts::new(Clinic::default());
+    let mut agent = start_trusting(device.link_trust(), &[gateway.address], &clinic);
+    until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
+    lab.pki.revoke(&lab.gateway.chain[0].clone(), relay_certs::authority::RevocationReason::KeyCompromise);
+    // As a report brings it: the agent is not started anew.
+    assert!(device.update_crl(&lab.pki.crl()).unwrap());
+    let (reason, field) = until_refused(&mut agent, Code::CertificateRevoked).await;
+    assert_eq!(field, "certificate of the gateway", "{reason}");
+    clinic.with(|c| study(c, "1.2.1", Class::Green, &[(noise(1, 1_000), Encoding::Identity)]));
+    let by_tls = |s: &LinkState| {
+        matches!(s, LinkState::Down { reason, refusal: Some(r), .. }
+        if r.code == Code::CertificateRevoked && !reason.contains("has revoked"))
+    };
+    until(&mut agent.state, "refused by TLS", by_tls).await;
+    lab.county.with(|county| assert!(county.manifests.is_empty(), "nothing is told to a stolen key"));
     stop(agent).await;
 }
 

@@ -2,7 +2,8 @@
 
 use super::{At, eprint_line, out_line};
 use crate::config::{Config, Gateway};
-use crate::trust::device_key;
+use crate::home::Home;
+use crate::trust::{adopt, enrolment_key};
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -13,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use rand::SeedableRng as _;
 use relay_certs::enrol::{AgentRequest, ENROL_PATH, EnrolReply, Invitation};
 use relay_core::clock::Clock;
+use relay_core::codes::Code;
 use rustls_pki_types::ServerName;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,13 @@ pub(super) struct Enrol {
     /// `host:port` of the gateway's link (UDP), primary first; may be given twice. Default: the URL's host, port 7443.
     #[arg(long = "gateway")]
     gateways: Vec<String>,
+}
+
+/// The county's answer, and which key it is about.
+struct Asked {
+    request: AgentRequest,
+    reply: EnrolReply,
+    key: PathBuf,
 }
 
 struct Url {
@@ -80,21 +90,22 @@ impl Enrol {
         let clinic = invitation.code.clinic().clone();
         let home = self.at.home();
         home.create()?;
-        // The key first: an answer that is lost can be asked for again.
-        let key = device_key(&home, &mut rand::rngs::StdRng::from_os_rng())?;
-        let request = AgentRequest::for_key(&clinic, key)?;
-        let body = serde_json::to_vec(&request.body(&invitation))?;
-        let tls = relay_certs::trust::enrolment_client_config(invitation.ca_fingerprint, &[b"http/1.1"])?;
-        let reply = tokio::time::timeout(DEADLINE, post(&url, tls, body))
-            .await
-            .context("县级在30秒内没有应答，请检查网络和 --gateway-url 后重试；注册码仍然有效 / the county did not answer in time: try again, the code is still good")??;
+        let mut asked = self.ask(&url, &invitation, &home, false).await?;
+        // The county knows this key by a certificate that it has revoked.
+        if matches!(&asked.reply, EnrolReply::Refused { code, .. } if code == Code::KeyRevoked.name()) {
+            eprint_line(
+                "本机密钥的证书已被县级吊销，改用新密钥注册 / the county has revoked this key's certificate: a new key is made",
+            );
+            asked = self.ask(&url, &invitation, &home, true).await?;
+        }
+        let Asked { request, reply, key } = asked;
         let identity = request.accept(&reply, &invitation, clock.now()).map_err(|error| match error {
             relay_certs::enrol::EnrolReplyError::Refused { code, zh, en } => {
                 anyhow::anyhow!("{code}: {zh}（{en}）")
             }
             other => anyhow::Error::new(other),
         })?;
-        home.write(&home.chain(), identity.chain_pem().as_bytes())?;
+        adopt(&home, &key, &identity.chain_pem())?;
         if let EnrolReply::Issued { crl, .. } = &reply
             && !crl.is_empty()
         {
@@ -110,6 +121,24 @@ impl Enrol {
             &serde_json::json!({ "clinic": clinic, "not_after": identity.identity.not_after }).to_string(),
         )?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// One question, with the key stored before it: an answer that is lost can be asked for again.
+    async fn ask(
+        &self,
+        url: &Url,
+        invitation: &Invitation,
+        home: &Home,
+        renew: bool,
+    ) -> anyhow::Result<Asked> {
+        let (key, path) = enrolment_key(home, renew, &mut rand::rngs::StdRng::from_os_rng())?;
+        let request = AgentRequest::for_key(invitation.code.clinic(), key)?;
+        let body = serde_json::to_vec(&request.body(invitation))?;
+        let tls = relay_certs::trust::enrolment_client_config(invitation.ca_fingerprint, &[b"http/1.1"])?;
+        let reply = tokio::time::timeout(DEADLINE, post(url, tls, body))
+            .await
+            .context("县级在30秒内没有应答，请检查网络和 --gateway-url 后重试；注册码仍然有效 / the county did not answer in time: try again, the code is still good")??;
+        Ok(Asked { request, reply, key: path })
     }
 
     /// A first configuration; one that is there is left alone.

@@ -7,8 +7,9 @@ use base64::Engine as _;
 use clap::Subcommand;
 use rand::{RngCore as _, SeedableRng as _};
 use relay_core::clock::Clock;
-use relay_core::durable::{RealDisk, write_atomic};
+use relay_core::durable::{Disk as _, RealDisk};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -106,17 +107,50 @@ async fn act(at: &At, path: String, who: &Who, text: Option<&str>) -> anyhow::Re
 impl Report {
     pub(super) async fn carry_out(self) -> anyhow::Result<ExitCode> {
         let Self::Open { at, id, who, pdf } = self;
+        // A report counts as opened by the agent's answer: what could keep it from the reader is found before.
+        let target = Target::prepare(&pdf).with_context(|| {
+            format!(
+                "--pdf {}：无法写入，报告未打开 / cannot be written, the report was not opened",
+                pdf.display()
+            )
+        })?;
         let opened = act(&at, format!("reports/{}/open", crate::client::percent(&id)), &who, None).await?;
         let base64 = opened["pdf_base64"].as_str().context("the agent's answer has no PDF")?;
         let bytes = base64::engine::general_purpose::STANDARD.decode(base64)?;
-        let path = if pdf.is_absolute() { pdf.clone() } else { Path::new(".").join(&pdf) };
-        write_atomic(&RealDisk, &path, &bytes, 0o600).with_context(|| pdf.display().to_string())?;
+        target.fill(&bytes).with_context(|| pdf.display().to_string())?;
         for sentence in ["sentence_zh", "sentence_en"] {
             eprint_line(opened[sentence].as_str().unwrap_or_default());
         }
         let done = json!({ "report": opened["report"], "signature": "valid", "sentence": opened["sentence_zh"], "pdf": pdf });
         out_line(&done.to_string())?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where a PDF goes: made, as an empty file under another name, before the report is opened.
+struct Target {
+    dir: PathBuf,
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl Target {
+    fn prepare(pdf: &Path) -> std::io::Result<Self> {
+        let path = if pdf.is_absolute() { pdf.to_owned() } else { Path::new(".").join(pdf) };
+        if path.is_dir() || path.file_name().is_none() {
+            return Err(std::io::Error::new(std::io::ErrorKind::IsADirectory, "names no file"));
+        }
+        let dir = path.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+        // Private from its first byte (0600).
+        let file = tempfile::Builder::new().prefix(".relay-").suffix(".pdf").tempfile_in(&dir)?;
+        Ok(Self { dir, path, file })
+    }
+
+    fn fill(mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.file.as_file().sync_all()?;
+        self.file.persist(&self.path).map_err(|error| error.error)?;
+        RealDisk.sync_dir(&self.dir)
     }
 }
 
@@ -196,7 +230,7 @@ fn critical_line(row: &CriticalRow) -> String {
     };
     format!(
         "{}  {}  {} {}  {}  {state}",
-        row.letter, row.study, row.notice.code, row.notice.finding, row.notice.patient_name
+        row.letter, row.study, row.notice.code, row.notice.finding, row.patient_name
     )
 }
 
@@ -206,5 +240,23 @@ impl Retake {
         act(&at, format!("retakes/{}/seen", crate::client::percent(&id)), &who, None).await?;
         eprint_line("已查看 / seen");
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_cannot_be_written_is_found_before_anything_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Target::prepare(Path::new("/nonexistent/o.pdf")).is_err());
+        assert!(Target::prepare(dir.path()).is_err());
+        let pdf = dir.path().join("o.pdf");
+        drop(Target::prepare(&pdf).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "what is not filled leaves nothing");
+        Target::prepare(&pdf).unwrap().fill(b"%PDF-").unwrap();
+        assert_eq!(std::fs::read(&pdf).unwrap(), b"%PDF-");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -237,8 +237,5 @@ fn critical_alarm(c: &CriticalRow) -> String {
         }
     };
     let notice = &c.notice;
-    format!(
-        "!! 危急值 {} {} {}（{state}；relay-agent {next}）",
-        notice.patient_name, notice.code, notice.finding
-    )
+    format!("!! 危急值 {} {} {}（{state}；relay-agent {next}）", c.patient_name, notice.code, notice.finding)
 }

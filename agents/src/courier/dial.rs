@@ -1,11 +1,14 @@
 //! Making a connection: resolve, connect, and again, without waiting for a slow failure.
 
 use super::ending::{Ending, ending_of};
-use super::transport::{self, TransportError};
+use super::ports::LinkTrust;
+use super::transport::{self, TransportError, TransportSettings};
 use rand::Rng as _;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// A gateway as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +31,71 @@ const ATTEMPTS_AT_ONCE: u32 = 4;
 /// Distance of attempts in ms, before jitter takes up to a quarter of it away.
 const ATTEMPT_MS: u64 = 1_000;
 
+/// Whether something waits here, and news of it: a round that began in peace hurries from then on.
+#[derive(Debug)]
+pub(super) struct Haste {
+    on: bool,
+    news: Option<watch::Receiver<u64>>,
+}
+
+impl Haste {
+    /// In peace until news comes.
+    pub(super) const fn of(news: watch::Receiver<u64>) -> Self {
+        Self { on: false, news: Some(news) }
+    }
+
+    /// Whatever comes.
+    pub(super) const fn never() -> Self {
+        Self { on: false, news: None }
+    }
+
+    pub(super) const fn begin(&mut self) {
+        self.on = true;
+    }
+
+    pub(super) const fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// When news comes; never while it hurries already. Safe to drop.
+    pub(super) async fn begins(&mut self) {
+        let news = match &mut self.news {
+            Some(news) if !self.on => news.changed().await.is_ok(),
+            _ => false,
+        };
+        if !news {
+            // A closed channel means that the agent is stopping.
+            std::future::pending::<()>().await;
+        }
+        self.on = true;
+    }
+}
+
 /// Makes connections to gateways.
 #[derive(Debug)]
 pub(super) struct Dialer {
+    trust: watch::Receiver<LinkTrust>,
+    settings: TransportSettings,
     config: quinn::ClientConfig,
     v4: Option<quinn::Endpoint>,
     v6: Option<quinn::Endpoint>,
 }
 
 impl Dialer {
-    pub(super) const fn new(config: quinn::ClientConfig) -> Self {
-        Self { config, v4: None, v6: None }
+    pub(super) fn new(
+        mut trust: watch::Receiver<LinkTrust>,
+        settings: TransportSettings,
+    ) -> Result<Self, TransportError> {
+        let config = transport::client_config(&trust.borrow_and_update().tls, &settings)?;
+        Ok(Self { trust, settings, config, v4: None, v6: None })
+    }
+
+    /// What is trusted now, not at the start.
+    fn follow_trust(&mut self) -> Result<(), TransportError> {
+        if self.trust.has_changed().unwrap_or(false) {
+            self.config = transport::client_config(&self.trust.borrow_and_update().tls, &self.settings)?;
+        }
+        Ok(())
     }
 
     fn endpoint(&mut self, target: SocketAddr) -> Result<quinn::Endpoint, TransportError> {
@@ -49,13 +106,14 @@ impl Dialer {
         }
     }
 
-    /// A connection to the gateway, or why there is none. `patient`: start another attempt every second meanwhile.
+    /// A connection to the gateway, or why there is none. In haste another attempt starts every second meanwhile.
     pub(super) async fn reach(
         &mut self,
         gateway: &Gateway,
-        patient: bool,
+        haste: &mut Haste,
         rng: &mut (dyn rand::RngCore + Send),
     ) -> Result<quinn::Connection, Ending> {
+        self.follow_trust().map_err(|error| Ending::new(error.to_string()))?;
         let resolved =
             tokio::time::timeout(ATTEMPT_DEADLINE, tokio::net::lookup_host(&gateway.address)).await;
         let targets: Vec<SocketAddr> = match resolved {
@@ -68,7 +126,7 @@ impl Dialer {
         if targets.is_empty() {
             return Err(Ending::new(format!("{}: the name has no address", gateway.address)));
         }
-        let round = self.round(gateway, &targets, patient, rng);
+        let round = self.round(gateway, &targets, haste, rng);
         match tokio::time::timeout(ROUND_DEADLINE, round).await {
             Ok(reached) => reached,
             Err(_) => Err(ending_of(&quinn::ConnectionError::TimedOut)),
@@ -79,41 +137,42 @@ impl Dialer {
         &mut self,
         gateway: &Gateway,
         targets: &[SocketAddr],
-        patient: bool,
+        haste: &mut Haste,
         rng: &mut (dyn rand::RngCore + Send),
     ) -> Result<quinn::Connection, Ending> {
         let mut attempts = JoinSet::new();
         let mut last = Ending::new("not tried");
-        let starts = if patient { ATTEMPTS_AT_ONCE } else { 1 };
-        for (target, _) in targets.iter().cycle().zip(0..starts) {
-            match self.endpoint(*target) {
-                Ok(endpoint) => {
-                    attempts.spawn(attempt(
-                        endpoint,
-                        self.config.clone(),
-                        *target,
-                        gateway.server_name.clone(),
-                    ));
+        let mut targets = targets.iter().cycle();
+        let (mut started, mut next) = (0, Instant::now());
+        loop {
+            let more = started < if haste.is_on() { ATTEMPTS_AT_ONCE } else { 1 };
+            if more && Instant::now() >= next {
+                next = Instant::now() + jittered(Duration::from_millis(ATTEMPT_MS), rng);
+                started += 1;
+                let Some(target) = targets.next() else { return Err(last) };
+                match self.endpoint(*target) {
+                    Ok(endpoint) => {
+                        let (config, name) = (self.config.clone(), gateway.server_name.clone());
+                        attempts.spawn(attempt(endpoint, config, *target, name));
+                    }
+                    Err(error) => last = Ending::new(error.to_string()),
                 }
-                Err(error) => last = Ending::new(error.to_string()),
+                continue;
             }
-            let pause = tokio::time::sleep(jittered(Duration::from_millis(ATTEMPT_MS), rng));
+            if attempts.is_empty() && !more {
+                return Err(last);
+            }
             tokio::select! {
-                Some(done) = attempts.join_next() => match outcome(done) {
+                Some(done) = attempts.join_next(), if !attempts.is_empty() => match outcome(done) {
                     Ok(connection) => return Ok(connection),
                     // A quick answer is an answer: another attempt would hear the same.
-                    Err(ending) => return Err(ending),
+                    Err(ending) if more => return Err(ending),
+                    Err(ending) => last = ending,
                 },
-                () = pause => {}
+                () = tokio::time::sleep_until(next), if more => {}
+                () = haste.begins(), if !haste.is_on() => {}
             }
         }
-        while let Some(done) = attempts.join_next().await {
-            match outcome(done) {
-                Ok(connection) => return Ok(connection),
-                Err(ending) => last = ending,
-            }
-        }
-        Err(last)
     }
 
     /// Lets the last packets out.

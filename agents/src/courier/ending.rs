@@ -10,6 +10,11 @@ const TLS_ALERT_BASE: u64 = 0x100;
 /// QUIC CONNECTION_REFUSED (RFC 9000 §20.1).
 const CONNECTION_REFUSED: u64 = 2;
 
+/// Whose certificate a refusal is about.
+pub(crate) const OF_THIS_AGENT: &str = "certificate of this agent";
+/// The same.
+pub(crate) const OF_THE_GATEWAY: &str = "certificate of the gateway";
+
 /// How one attempt or connection ended.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
@@ -37,10 +42,10 @@ impl Ending {
 pub(super) fn ending_of(error: &ConnectionError) -> Ending {
     match error {
         ConnectionError::TransportError(error) => {
-            tls_ending(error.code.into(), "the gateway", error.to_string())
+            tls_ending(error.code.into(), OF_THE_GATEWAY, error.to_string())
         }
         ConnectionError::ConnectionClosed(close) => {
-            tls_ending(close.error_code.into(), "this agent", close.to_string())
+            tls_ending(close.error_code.into(), OF_THIS_AGENT, close.to_string())
         }
         ConnectionError::ApplicationClosed(close) => {
             let words = String::from_utf8_lossy(&close.reason).into_owned();
@@ -63,7 +68,7 @@ const fn subject_of(code: Code) -> &'static str {
         Code::CertificateUnknownCa
         | Code::CertificateExpired
         | Code::CertificateRevoked
-        | Code::CertificateNoClinic => "certificate of this agent",
+        | Code::CertificateNoClinic => OF_THIS_AGENT,
         _ => "link",
     }
 }
@@ -80,7 +85,7 @@ fn tls_ending(code: u64, whose: &'static str, words: String) -> Ending {
         Some(Code::VersionUnsupported) => {
             Ending::refused(Refusal::new(Code::VersionUnsupported, "ALPN", words))
         }
-        Some(code) => Ending::refused(Refusal::new(code, format!("certificate of {whose}"), words)),
+        Some(code) => Ending::refused(Refusal::new(code, whose, words)),
         None => Ending::new(words),
     }
 }
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_alert_about_our_certificate_has_its_code_and_says_whose() {
-        let ending = tls_ending(0x100 + 44, "this agent", "aborted by peer".into());
+        let ending = tls_ending(0x100 + 44, OF_THIS_AGENT, "aborted by peer".into());
         let refusal = ending.refusal.unwrap();
         assert_eq!(refusal.code, Code::CertificateRevoked);
         assert_eq!(refusal.field, "certificate of this agent");

@@ -5,7 +5,6 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{NoteId, ObjectHash, StudyUid};
 use relay_core::letter::Note;
-use relay_core::link::limits::MAX_STUDIES_HELD;
 use relay_core::study::Manifest;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +37,7 @@ pub(super) enum Order {
     NoteRefused { id: NoteId, refusal: Refusal },
     Progress { study: StudyUid, coded_bytes: u64 },
     NoteReceipted { id: NoteId, at: UtcMs },
-    List { notes: usize, answer: oneshot::Sender<Fresh> },
+    List { studies: usize, notes: usize, answer: oneshot::Sender<Fresh> },
 }
 
 /// The handle to the task.
@@ -69,10 +68,10 @@ impl Keeper {
         self.order(Order::Greeted { store, first, answer }).await && recorded.await.unwrap_or(false)
     }
 
-    /// Asks what waits.
-    pub(super) async fn list(&self, notes: usize) -> oneshot::Receiver<Fresh> {
+    /// Asks what waits: at most so many studies and notes.
+    pub(super) async fn list(&self, studies: usize, notes: usize) -> oneshot::Receiver<Fresh> {
         let (answer, fresh) = oneshot::channel();
-        self.order(Order::List { notes, answer }).await;
+        self.order(Order::List { studies, notes, answer }).await;
         fresh
     }
 }
@@ -80,9 +79,9 @@ impl Keeper {
 async fn work(outbox: Arc<dyn Outbox>, mut queue: mpsc::Receiver<Order>) {
     while let Some(order) = queue.recv().await {
         match order {
-            Order::List { notes, answer } => {
+            Order::List { studies, notes, answer } => {
                 // Nobody listens any more: the connection ended meanwhile.
-                let _ = answer.send(list(&*outbox, notes).await);
+                let _ = answer.send(list(&*outbox, studies, notes).await);
             }
             Order::Progress { study, coded_bytes } => outbox.progress(&study, coded_bytes).await,
             Order::Greeted { ref store, first, .. } => {
@@ -132,8 +131,8 @@ async fn record(outbox: &dyn Outbox, order: &Order) -> bool {
     false
 }
 
-async fn list(outbox: &dyn Outbox, notes: usize) -> Fresh {
-    let both = async { (outbox.pending_studies(MAX_STUDIES_HELD).await, outbox.pending_notes(notes).await) };
+async fn list(outbox: &dyn Outbox, studies: usize, notes: usize) -> Fresh {
+    let both = async { (outbox.pending_studies(studies).await, outbox.pending_notes(notes).await) };
     match tokio::time::timeout(READ_DEADLINE, both).await {
         Ok((studies, notes)) => Fresh { studies: or_none(studies), notes: or_none(notes) },
         Err(_) => {

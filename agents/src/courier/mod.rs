@@ -17,10 +17,10 @@ mod session;
 mod status;
 mod transport;
 
-use dial::{Dialer, jittered};
+use dial::{Dialer, Haste, jittered};
 use ending::Ending;
 use keeper::Keeper;
-use ports::{Inbox, LinkState, Outbox};
+use ports::{Inbox, LinkState, LinkTrust, Outbox};
 use relay_core::clock::{Clock, UtcMs};
 use relay_core::link::agent::AgentSettings;
 use session::{Context, Session};
@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use dial::Gateway;
+pub(crate) use ending::OF_THE_GATEWAY;
 pub use transport::{TransportError, TransportSettings};
 
 /// Rounds of attempts at the first gateway that fail in a row before the next is tried: about twelve seconds.
@@ -50,8 +51,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// What the courier is told.
 #[derive(Debug, Clone)]
 pub struct CourierConfig {
-    /// Mutual TLS 1.3 with the county's CA, ALPN [`relay_core::link::ALPN`].
-    pub tls: Arc<rustls::ClientConfig>,
+    /// Whom the link trusts, followed while it runs.
+    pub trust: watch::Receiver<LinkTrust>,
     /// Gateways in order of preference: primary, standby.
     pub gateways: Vec<Gateway>,
     /// Name and version of this software, for the county's list.
@@ -79,7 +80,7 @@ pub async fn run(
     state: watch::Sender<LinkState>,
     shutdown: CancellationToken,
 ) -> Result<(), TransportError> {
-    let client = transport::client_config(&config.tls, &config.transport)?;
+    let dialer = Dialer::new(config.trust.clone(), config.transport.clone())?;
     let (keeper, keeper_task) = Keeper::start(Arc::clone(&outbox));
     let capabilities = Vec::new();
     let context = Context {
@@ -88,18 +89,18 @@ pub async fn run(
         inbox,
         clock,
         keeper,
+        trust: config.trust,
         send_window: config.transport.send_window,
         started: Instant::now(),
     };
     let mut courier = Courier {
-        client,
         gateways: config.gateways,
         context,
         status: Status::new(state),
         primary_failures: 0,
         turn: 0,
     };
-    courier.serve(&mut *rng, &shutdown).await;
+    courier.serve(dialer, &mut *rng, &shutdown).await;
     drop(courier);
     // What was receipted is recorded before the store is closed; the deadline is for a disk that hangs.
     if tokio::time::timeout(CLOSE_DEADLINE, keeper_task).await.is_err() {
@@ -109,7 +110,6 @@ pub async fn run(
 }
 
 struct Courier {
-    client: quinn::ClientConfig,
     gateways: Vec<Gateway>,
     context: Context,
     status: Status,
@@ -119,8 +119,12 @@ struct Courier {
 }
 
 impl Courier {
-    async fn serve(&mut self, rng: &mut (dyn rand::RngCore + Send), shutdown: &CancellationToken) {
-        let mut dialer = Dialer::new(self.client.clone());
+    async fn serve(
+        &mut self,
+        mut dialer: Dialer,
+        rng: &mut (dyn rand::RngCore + Send),
+        shutdown: &CancellationToken,
+    ) {
         let mut connected: Option<(usize, quinn::Connection)> = None;
         while !shutdown.is_cancelled() {
             let which = connected.as_ref().map_or_else(|| self.choose(), |(which, _)| *which);
@@ -129,11 +133,15 @@ impl Courier {
                 return shutdown.cancelled().await;
             };
             self.status.trying(&gateway.name);
-            let busy = self.something_waits().await;
+            // Before the question: what comes between it and the pause is news.
+            let mut haste = Haste::of(self.context.outbox.changes());
+            if self.something_waits().await {
+                haste.begin();
+            }
             let reached = match connected.take() {
                 Some((_, connection)) => Ok(connection),
                 None => tokio::select! {
-                    reached = dialer.reach(&gateway, busy, rng) => reached,
+                    reached = dialer.reach(&gateway, &mut haste, rng) => reached,
                     () = shutdown.cancelled() => break,
                 },
             };
@@ -149,7 +157,7 @@ impl Courier {
             };
             if connected.is_none() && !shutdown.is_cancelled() {
                 self.after(which, &gateway, &ending);
-                self.pause(&ending, busy, rng, shutdown).await;
+                self.pause(&ending, &mut haste, rng, shutdown).await;
             }
         }
         dialer.close(CLOSE_DEADLINE).await;
@@ -176,7 +184,7 @@ impl Courier {
     }
 
     async fn something_waits(&self) -> bool {
-        let listed = async { self.context.keeper.list(1).await.await };
+        let listed = async { self.context.keeper.list(1, 1).await.await };
         match tokio::time::timeout(WAITING_DEADLINE, listed).await {
             Ok(Ok(fresh)) => !fresh.studies.is_empty() || !fresh.notes.is_empty(),
             // Unknown is treated as the case that matters.
@@ -184,26 +192,20 @@ impl Courier {
         }
     }
 
+    /// Until the next round; news ends a pause in which nothing waited.
     async fn pause(
         &self,
         ending: &Ending,
-        busy: bool,
+        haste: &mut Haste,
         rng: &mut (dyn rand::RngCore + Send),
         shutdown: &CancellationToken,
     ) {
-        let usual = jittered(if busy { PAUSE_BUSY } else { PAUSE_IDLE }, rng);
+        let usual = jittered(if haste.is_on() { PAUSE_BUSY } else { PAUSE_IDLE }, rng);
         // Jitter goes on top of what the gateway asks for: not earlier, and not all at once.
         let asked = ending.back_off.map(|time| time + (PAUSE_BUSY - jittered(PAUSE_BUSY, rng)));
-        let mut changes = self.context.outbox.changes();
-        let new_work = async {
-            // A closed channel means that the agent is stopping; then the pause is as good as any.
-            if asked.is_some() || busy || changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             () = tokio::time::sleep(asked.unwrap_or(usual)) => {}
-            () = new_work => {}
+            () = haste.begins(), if asked.is_none() => {}
             () = shutdown.cancelled() => {}
         }
     }
@@ -235,7 +237,7 @@ impl Courier {
             loop {
                 tokio::time::sleep(jittered(RETURN_INTERVAL, rng)).await;
                 let Some(primary) = &primary else { continue };
-                if let Ok(connection) = dialer.reach(primary, false, rng).await {
+                if let Ok(connection) = dialer.reach(primary, &mut Haste::never(), rng).await {
                     return connection;
                 }
             }
@@ -252,3 +254,6 @@ impl Courier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use relay_core::codes::Refusal;
 use relay_core::ids::{LetterId, NoteId, ObjectHash, StudyUid};
 use relay_core::letter::{LetterHead, Note};
 use relay_core::study::Manifest;
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A failure of the agent's own store. The courier logs it, waits and tries again; nothing is acknowledged.
@@ -99,6 +101,29 @@ pub trait Inbox: Send + Sync {
 
     /// Verifies and stores a letter. The body has the announced length and hash.
     async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError>;
+}
+
+/// Whom the link trusts just now. A newer revocation list makes a new one.
+#[derive(Clone)]
+pub struct LinkTrust {
+    /// Mutual TLS 1.3 with the county's CA, ALPN [`relay_core::link::ALPN`].
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Whether a gateway's certificate, good when the link was made, is revoked by now.
+    pub revoked: Arc<dyn Fn(&CertificateDer<'_>) -> bool + Send + Sync>,
+}
+
+impl LinkTrust {
+    /// Trust that never changes.
+    #[must_use]
+    pub fn fixed(tls: Arc<rustls::ClientConfig>) -> watch::Receiver<Self> {
+        watch::channel(Self { tls, revoked: Arc::new(|_| false) }).1
+    }
+}
+
+impl std::fmt::Debug for LinkTrust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkTrust").finish_non_exhaustive()
+    }
 }
 
 /// The county takes nothing just now, by its own word.

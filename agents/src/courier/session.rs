@@ -1,9 +1,9 @@
 //! One connection, from the hello to its end.
 
-use super::ending::{Ending, ending_of};
+use super::ending::{self, Ending, ending_of};
 use super::keeper::{Fresh, Keeper, Order};
 use super::letters::{self, Arriving};
-use super::ports::{Inbox, LinkState, Outbox};
+use super::ports::{Inbox, LinkState, LinkTrust, Outbox};
 use super::pump::{Pump, Wrote};
 use super::status::Status;
 use relay_core::clock::Clock;
@@ -12,7 +12,7 @@ use relay_core::ids::{LetterId, ObjectHash, StudyUid};
 use relay_core::limits::DATA_CHUNK_BYTES;
 use relay_core::link::agent::{AgentEvent, AgentLink, AgentSettings, LetterAnswer, LetterOutcome};
 use relay_core::link::frame::HelloAck;
-use relay_core::link::limits::MAX_NOTES_UNANSWERED;
+use relay_core::link::limits::{MAX_NOTES_UNANSWERED, MAX_STUDIES_HELD};
 use relay_core::link::{Now, STOP_NOT_NEEDED, close_code};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub(super) struct Context {
     pub(super) inbox: Arc<dyn Inbox>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) keeper: Keeper,
+    pub(super) trust: watch::Receiver<LinkTrust>,
     pub(super) send_window: u64,
     pub(super) started: Instant,
 }
@@ -79,6 +80,7 @@ enum Input {
     Letter(quinn::RecvStream),
     Fresh(Option<Fresh>),
     Changed,
+    Trust,
     Timer,
     Lost(Ending),
 }
@@ -93,6 +95,7 @@ pub(super) struct Session<'a> {
     out: Vec<u8>,
     tasks: JoinSet<Done>,
     changes: watch::Receiver<u64>,
+    trust: watch::Receiver<LinkTrust>,
     fresh: Option<oneshot::Receiver<Fresh>>,
     list_due: bool,
     list_at: Instant,
@@ -122,9 +125,10 @@ impl<'a> Session<'a> {
             return Err(Ending::new("the control stream was closed at once"));
         }
         let now = Instant::now();
-        Ok(Self {
+        let mut session = Self {
             link: AgentLink::new(context.settings.clone(), context.now()),
             changes: context.outbox.changes(),
+            trust: context.trust.clone(),
             context,
             connection,
             control,
@@ -143,7 +147,25 @@ impl<'a> Session<'a> {
             base_window: context.send_window,
             was_up: false,
             end: None,
-        })
+        };
+        // A list may have come while the connection was made.
+        session.judge_gateway();
+        Ok(session)
+    }
+
+    /// Ends the link when the gateway's certificate is revoked by now.
+    fn judge_gateway(&mut self) {
+        let chain = self.connection.peer_identity();
+        let chain =
+            chain.and_then(|chain| chain.downcast::<Vec<rustls_pki_types::CertificateDer<'static>>>().ok());
+        let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else { return };
+        let revoked = { Arc::clone(&self.trust.borrow_and_update().revoked) };
+        if revoked(leaf) {
+            let reason = "the county has revoked the certificate of this gateway";
+            let refusal = Refusal::new(Code::CertificateRevoked, ending::OF_THE_GATEWAY, reason);
+            tracing::error!(%refusal, "the link is closed");
+            self.end = Some(Ending { was_up: self.was_up, ..Ending::refused(refusal) });
+        }
     }
 
     /// Runs until the end of the connection.
@@ -199,6 +221,8 @@ impl<'a> Session<'a> {
                 Ok(()) => Input::Changed,
                 Err(_) => Input::Shutdown,
             },
+            // A trust that nobody changes any more is the one that holds.
+            Ok(()) = self.trust.changed() => Input::Trust,
             stream = self.connection.accept_uni(), if !busy => match stream {
                 Ok(stream) => Input::Letter(stream),
                 Err(error) => Input::Lost(ending_of(&error)),
@@ -237,6 +261,7 @@ impl<'a> Session<'a> {
             }
             Input::Fresh(fresh) => self.take_fresh(fresh.unwrap_or_default(), now),
             Input::Changed => self.list_due = true,
+            Input::Trust => self.judge_gateway(),
             Input::Timer => self.handle_timer(now, status),
         }
     }
@@ -321,8 +346,9 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         if self.may_list() && now >= self.listed_at + LIST_PAUSE {
             (self.list_due, self.listed_at) = (false, now);
-            // Twice the places: those on their way are listed too.
-            self.fresh = Some(self.context.keeper.list(2 * MAX_NOTES_UNANSWERED).await);
+            // Those held back are listed too and take no place; of notes twice the places, for those on their way.
+            let studies = MAX_STUDIES_HELD + self.link.studies_on_hold();
+            self.fresh = Some(self.context.keeper.list(studies, 2 * MAX_NOTES_UNANSWERED).await);
         }
     }
 
@@ -421,6 +447,10 @@ impl<'a> Session<'a> {
             }
             AgentEvent::StudyDone { study, generation } => {
                 tracing::info!(%study, generation, "nothing of the study is open");
+                self.list_due = true;
+            }
+            AgentEvent::Held { study, object, refusal } => {
+                tracing::info!(%study, object = ?object, %refusal, "held back; it is tried again");
                 self.list_due = true;
             }
             AgentEvent::ResetData { key, code } => self.pump.reset(key, code),

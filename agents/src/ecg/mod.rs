@@ -132,22 +132,6 @@ pub fn findings(path: &Path) -> Vec<String> {
     }
 }
 
-/// Why an ECG file (`name` as it was given, when the file has another) seems to be cut off before its end; `None` when it
-/// decodes to its end, or is refused for another reason, or is too long to be decoded beside everything else.
-pub(crate) fn cut_short(path: &Path, name: Option<&str>) -> Option<String> {
-    /// A resting ECG in the wordiest format, bytes.
-    const MAX_BYTES: u64 = 4 * 1024 * 1024;
-    let small = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() <= MAX_BYTES);
-    let bytes = small.then(|| all(std::fs::File::open(path).ok()?).ok()).flatten()?;
-    let decoded = std::panic::AssertUnwindSafe(|| read(&bytes, name, &[]).map(drop));
-    match std::panic::catch_unwind(decoded) {
-        Ok(Err(error)) if matches!(error.kind, ErrorKind::Truncated | ErrorKind::Malformed) => {
-            Some(error.to_string())
-        }
-        _ => None,
-    }
-}
-
 /// A Holter record too long to be held whole without need.
 pub fn is_long(path: &Path) -> bool {
     let mut head = [0; 8];

@@ -173,6 +173,9 @@ fn insert_of(verified: &VerifiedReport) -> ReportInsert {
         signed_at: verified.author().signed_at,
         reviewed_at: verified.reviewer().map(|r| r.signed_at),
         demo: verified.is_demo(),
+        revision: verified
+            .review_manifest()
+            .map_or(verified.author_manifest().study_revision, |reviewed| reviewed.study_revision),
     }
 }
 

@@ -20,6 +20,9 @@ pub struct CriticalRow {
     pub study: StudyUid,
     /// What it says; when the stored notice is damaged, what is left of it, and whom to ask.
     pub notice: CriticalNotice,
+    /// Who was examined, as people write the name.
+    #[serde(default)]
+    pub patient_name: String,
     /// When it was read back.
     pub read_back_at: Option<UtcMs>,
     /// By whom.
@@ -100,6 +103,7 @@ impl Spool {
         Ok(CriticalRow {
             letter: cells.read("letter", |id: String| LetterId::parse(&id).ok())?,
             study: cells.study("study")?,
+            patient_name: crate::words::written(&notice.patient_name),
             notice,
             read_back_at: cells.maybe_time("read_back_at")?,
             read_back_by: cells.get("read_back_by")?,

@@ -9,6 +9,7 @@ use relay_core::clock::UtcMs;
 use relay_core::ids::{LetterId, ObjectHash, ReportId, StudyUid};
 use relay_core::letter::{LetterHead, Note};
 use relay_core::report::ReportKind;
+use relay_core::study::StudyRevision;
 use sqlx::sqlite::SqliteRow;
 
 /// Versions of one study in one answer: a report is corrected a handful of times.
@@ -33,6 +34,8 @@ pub struct ReportInsert {
     pub reviewed_at: Option<UtcMs>,
     /// Signed with a demonstration key.
     pub demo: bool,
+    /// The set of objects it has read.
+    pub revision: StudyRevision,
 }
 
 /// A report version at the clinic.
@@ -134,7 +137,7 @@ impl Spool {
         if other.is_none() {
             sqlx::query(
                 "INSERT INTO report (letter, report_id, version, kind, study, package, author, reviewer, signed_at,
-                    reviewed_at, demo, verified_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    reviewed_at, demo, revision, verified_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(head.id.as_str())
             .bind(report.report_id.as_str())
@@ -147,6 +150,7 @@ impl Spool {
             .bind(report.signed_at.0)
             .bind(report.reviewed_at.map(|t| t.0))
             .bind(report.demo)
+            .bind(report.revision.0.0.as_slice())
             .bind(now.0)
             .execute(&mut *tx)
             .await

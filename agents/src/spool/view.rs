@@ -6,8 +6,8 @@ use super::pages::Slice;
 use super::rejects::code_name;
 use super::{Spool, SpoolError};
 use relay_core::clock::{DAY_MS, UtcMs};
-use relay_core::ids::StudyUid;
-use relay_core::study::{Class, Completeness, Kind, StudyContext};
+use relay_core::ids::{ObjectHash, StudyUid};
+use relay_core::study::{Class, Completeness, Kind, StudyContext, StudyRevision};
 use sqlx::sqlite::SqliteRow;
 use std::sync::PoisonError;
 
@@ -67,6 +67,9 @@ pub struct StudyView {
     pub due_at: Option<UtcMs>,
     /// Valid report versions here.
     pub reports: u64,
+    /// The county holds objects that no report here has read: 待补充.
+    #[serde(default)]
+    pub late: bool,
     /// Why it was refused: code, field, reason.
     pub refusal: Option<String>,
     /// What a person should look at in an ECG before it is read: electrodes, noise, missing leads. In Chinese.
@@ -112,6 +115,9 @@ macro_rules! study_rows {
                 (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL AND NOT EXISTS (SELECT 1
                     FROM report_void d WHERE d.report_id = r.report_id AND d.through_version >= r.version)) AS reports,
                 EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided,
+                (SELECT group_concat(hex(r.revision)) FROM report r WHERE r.study = s.uid AND r.fault IS NULL) AS revisions,
+                CASE WHEN EXISTS (SELECT 1 FROM report r WHERE r.study = s.uid) THEN (SELECT group_concat(hex(h.hash))
+                    FROM object h WHERE h.study = s.uid AND h.receipted_at IS NOT NULL) END AS at_county,
                 (SELECT group_concat(f.findings, char(10)) FROM object f WHERE f.study = s.uid) AS findings,
                 COALESCE(NOT EXISTS (SELECT 1 FROM county) OR s.confirmed_in IN (SELECT store FROM county)
                     OR s.confirmed_in IN (SELECT home FROM county)
@@ -192,7 +198,11 @@ impl Spool {
             reported: reports > 0,
             voided: cells.flag("voided")?,
             refused: (refused > 0 && receipted == 0 && waiting == 0) || whole_refused,
-            being_read: county.as_deref().is_some_and(|s| !matches!(s, "waiting" | "withdrawn")),
+            being_read: county
+                .as_deref()
+                .is_some_and(|s| !matches!(s, "waiting" | "withdrawn" | "retake_requested")),
+            retake: county.as_deref() == Some("retake_requested"),
+            late: waiting == 0 && unread(&cells)?,
             kind,
             settled: safe_at.is_some(),
             objects,
@@ -227,12 +237,24 @@ impl Spool {
             safe_at,
             county_state: county,
             reader: cells.get("county_reader")?,
-            due_at: cells.maybe_time("county_due_at")?,
+            // A film that is to be taken again has no report on its way.
+            due_at: cells.maybe_time("county_due_at")?.filter(|_| !stands.retake),
             reports,
+            late: stands.reported && stands.late,
             refusal: refusal_text(&cells, refused > 0)?,
             findings: lines(cells.get("findings")?),
         })
     }
+}
+
+/// Whether the county holds objects that no report version here has read.
+fn unread(cells: &Cells<'_>) -> Result<bool, SpoolError> {
+    let (read, there): (Option<String>, Option<String>) = (cells.get("revisions")?, cells.get("at_county")?);
+    let (Some(read), Some(there)) = (read, there) else { return Ok(false) };
+    let hashes: Option<Vec<ObjectHash>> =
+        there.split(',').map(|hex| ObjectHash::from_slice(&hex::decode(hex).ok()?)).collect();
+    let now = StudyRevision::of(hashes.ok_or_else(|| cells.corrupt("hash"))?).0.to_hex();
+    Ok(!read.split(',').any(|revision| revision.eq_ignore_ascii_case(&now)))
 }
 
 fn lines(text: Option<String>) -> Vec<String> {
@@ -245,6 +267,10 @@ struct Standing {
     voided: bool,
     refused: bool,
     being_read: bool,
+    /// The county asks for the exam to be taken again.
+    retake: bool,
+    /// Objects are there that no report has read.
+    late: bool,
     kind: Kind,
     settled: bool,
     objects: u64,
@@ -269,9 +295,13 @@ impl Standing {
     fn words(&self, percent: u8) -> (&'static str, String) {
         let all_there = self.objects > 0 && self.receipted == self.objects;
         let (word, mut zh) = match self {
+            Self { reported: true, late: true, .. } => {
+                ("reported", "报告已返回，签名有效；报告签发后又有新文件到达县级，待补充".to_owned())
+            }
             Self { reported: true, .. } => ("reported", "报告已返回，签名有效".to_owned()),
             Self { voided: true, .. } => ("report_void", "报告已作废，请勿使用，等待更正报告".to_owned()),
             Self { refused: true, .. } => ("refused", "县级拒收".to_owned()),
+            Self { retake: true, .. } => ("retake_requested", "退回重拍，请重新检查后发送".to_owned()),
             Self { being_read: true, .. } => ("being_read", self.reading_zh().to_owned()),
             Self { settled: true, .. } if all_there => ("safe_at_county", "已安全到达县级".to_owned()),
             Self { settled: true, .. } => ("partly_refused", "其余文件已到达县级".to_owned()),
@@ -316,17 +346,7 @@ fn refusal_text(cells: &Cells<'_>, of_an_object: bool) -> Result<Option<String>,
 /// The clinic's own word for the patient, else the file's; `None` also when it cannot be read.
 pub(super) fn patient_name(cells: &Cells<'_>) -> Option<String> {
     let own = context(cells).ok().and_then(|c| c.patient_name);
-    own.or_else(|| cells.get("file_name").ok().flatten()).map(|name| readable_name(&name))
-}
-
-/// A DICOM person name (PS3.5 §6.2.1) as people write it: the Chinese group where there is one, no carets.
-fn readable_name(name: &str) -> String {
-    let groups: Vec<&str> = name.split('=').map(str::trim).collect();
-    let ideographic = groups.get(1).copied().filter(|g| !g.is_empty());
-    let group = ideographic.or_else(|| groups.iter().copied().find(|g| !g.is_empty())).unwrap_or_default();
-    let parts: Vec<&str> = group.split('^').map(str::trim).filter(|p| !p.is_empty()).collect();
-    let latin = group.is_ascii();
-    parts.join(if latin { " " } else { "" })
+    own.or_else(|| cells.get("file_name").ok().flatten()).map(|name| crate::words::written(&name))
 }
 
 /// The column `context` of a row.
@@ -351,6 +371,8 @@ mod tests {
             voided: false,
             refused: false,
             being_read: false,
+            retake: false,
+            late: false,
             kind: Kind::Xray,
             settled: false,
             objects: 2,
@@ -369,6 +391,14 @@ mod tests {
         let part = Standing { receipted: 1, refused_objects: 1, ..all };
         assert_eq!(part.words(100), ("partly_refused", "1个文件被县级拒收，其余文件已到达县级".to_owned()));
         assert_eq!(standing().words(0).0, "safe_here");
+    }
+
+    #[test]
+    fn an_exam_to_be_taken_again_is_not_called_being_read_and_a_late_view_is_said_beside_the_report() {
+        let retake = Standing { retake: true, waiting: 0, receipted: 2, settled: true, ..standing() };
+        assert_eq!(retake.words(100), ("retake_requested", "退回重拍，请重新检查后发送".to_owned()));
+        let late = Standing { reported: true, late: true, waiting: 0, receipted: 2, ..standing() };
+        assert!(late.words(100).1.ends_with("待补充"), "{:?}", late.words(100));
     }
 
     #[test]
@@ -398,7 +428,7 @@ mod tests {
             ("张三", "张三"),
             ("^", ""),
         ] {
-            assert_eq!(readable_name(stored), shown);
+            assert_eq!(crate::words::written(stored), shown);
         }
     }
 }

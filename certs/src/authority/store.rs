@@ -13,7 +13,8 @@ use rustls_pki_types::pem::PemObject as _;
 use super::ledger::{LEDGER_FORMAT, MAX_LEDGER_BYTES};
 use super::{
     AGENT_VALID_DAYS, Authority, AuthorityError, CRL_FILE, CertificateRecord, CodeRecord, IssuedCertificate,
-    LEDGER_FILE, LOCK_FILE, Ledger, MAX_CRL_BYTES, MAX_PEM_BYTES, Subject, Validity, lock, profile,
+    LEDGER_FILE, LOCK_FILE, Ledger, MAX_CRL_BYTES, MAX_PEM_BYTES, RevocationReason, Subject, Validity, lock,
+    profile,
 };
 use crate::serial::Serial;
 
@@ -147,6 +148,7 @@ impl Authority {
             let reason = "ends before it begins (within the validity of the CA)".to_owned();
             return Err(AuthorityError::Field { field: "validity", reason });
         }
+        refuse_revoked_key(ledger, subject, &Sha256::of(public_key_der))?;
         let serial = Serial::generate(rng);
         let leaf = profile::Leaf {
             subject,
@@ -237,6 +239,23 @@ impl Authority {
             chain: vec![certificate, self.certificate.clone()],
             not_after: record.not_after,
         }))
+    }
+}
+
+/// A key that was in other hands is never certified again: whoever has it could go on as before. A device makes a new key
+/// whatever the reason was; a doctor's token that was only out of service keeps its key.
+fn refuse_revoked_key(ledger: &Ledger, subject: &Subject, key: &Sha256) -> Result<(), AuthorityError> {
+    let of_key = ledger.certificates.iter().filter(|record| record.public_key_sha256 == *key);
+    let mut revoked = of_key.filter_map(|record| record.revoked.as_ref().map(|r| (record, r.reason)));
+    let bars = |reason: RevocationReason| match subject {
+        Subject::Doctor { .. } => {
+            matches!(reason, RevocationReason::KeyCompromise | RevocationReason::Unspecified)
+        }
+        Subject::Agent { .. } | Subject::Server { .. } => true,
+    };
+    match revoked.find(|(_, reason)| bars(*reason)) {
+        Some((record, _)) => Err(AuthorityError::KeyRevoked { serial: record.serial.clone() }),
+        None => Ok(()),
     }
 }
 

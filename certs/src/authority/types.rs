@@ -78,6 +78,12 @@ pub enum AuthorityError {
         /// Why.
         reason: &'static str,
     },
+    /// The key was certified before, and that certificate is revoked.
+    #[error("the key belongs to certificate {serial}, which is revoked; make a new key")]
+    KeyRevoked {
+        /// Serial of the revoked certificate.
+        serial: Serial,
+    },
     /// The PKCS#12 file cannot be made.
     #[error("PKCS#12: {reason}")]
     Pkcs12 {
@@ -95,6 +101,7 @@ impl AuthorityError {
             Self::Field { .. } => Code::FieldInvalid,
             Self::NothingToRevoke { .. } => Code::NotFound,
             Self::NotRenewable { .. } => Code::CertificateRevoked,
+            Self::KeyRevoked { .. } => Code::KeyRevoked,
             Self::Locked { .. } => Code::Busy,
             Self::Exists { .. } => Code::StateConflict,
             Self::Io { .. } => Code::StorageFailed,

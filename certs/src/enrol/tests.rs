@@ -75,6 +75,22 @@ fn a_used_code_serves_no_other_key_but_answers_its_own_again() {
 }
 
 #[test]
+fn a_key_whose_certificate_was_revoked_is_refused_by_name_and_the_code_serves_a_new_key() {
+    use crate::authority::{RevocationReason, RevokeTarget};
+    let mut scene = Scene::new();
+    let (invitation, request) = (scene.invite(), scene.request());
+    assert_eq!(scene.post(&request, &invitation, NOW).0, 200);
+    let target = RevokeTarget::Clinic(scene.clinic.clone());
+    scene.county.authority.revoke(&target, RevocationReason::KeyCompromise, NOW).unwrap();
+    let again = scene.invite();
+    let error = scene.refused(&again.code.reveal(), &request.csr_der, NOW);
+    assert_eq!(error.code(), Code::KeyRevoked, "{error}");
+    assert_eq!(scene.county.authority.certificates().unwrap().len(), 1, "nothing was issued");
+    let fresh = scene.request();
+    assert_eq!(scene.post(&fresh, &again, NOW).0, 200, "the code was not spent");
+}
+
+#[test]
 fn an_expired_code_is_refused_and_says_so() {
     let mut scene = Scene::new();
     let (invitation, request) = (scene.invite(), scene.request());

@@ -105,6 +105,14 @@ impl RevocationList {
         self.entries.get(serial)
     }
 
+    /// Whether this certificate of the same CA is revoked. What cannot be read is no certificate of it.
+    #[must_use]
+    pub fn revokes(&self, certificate: &CertificateDer<'_>) -> bool {
+        let parsed = certificate::parse(certificate);
+        let serial = parsed.and_then(|parsed| certificate::serial_of(&parsed));
+        serial.is_ok_and(|serial| self.entry(&serial).is_some())
+    }
+
     /// The DER bytes.
     #[must_use]
     pub fn der(&self) -> &[u8] {

@@ -11,6 +11,7 @@ use relay_core::limits::MAX_FRAME_BYTES;
 use relay_core::link::agent::{AgentEvent, AgentLink, AgentSettings, LetterAnswer, LetterOutcome};
 use relay_core::link::frame::{Frame, FrameReader};
 use relay_core::link::gateway::{DataVerdict, GatewayEvent, GatewayLink, GatewaySettings, Greeting};
+use relay_core::link::limits::MAX_STUDIES_HELD;
 use relay_core::link::{Now, STOP_NOT_NEEDED};
 use relay_core::study::{Manifest, ManifestObject};
 use std::collections::{BTreeMap, BTreeSet};
@@ -408,7 +409,7 @@ impl World {
         }
         if agent.link.is_up() && agent.version != Some(self.clinic.version) {
             agent.version = Some(self.clinic.version);
-            for manifest in self.clinic.pending_studies(64) {
+            for manifest in self.clinic.pending_studies(MAX_STUDIES_HELD + agent.link.studies_on_hold()) {
                 agent.link.offer_study(manifest);
             }
             for note in self.clinic.notes.values().cloned() {
@@ -470,7 +471,7 @@ impl World {
                 agent.link.answer_letter(&head.id, known.map_or(LetterAnswer::Want, LetterAnswer::Have));
             }
             AgentEvent::ResetData { key, .. } => self.send(0, agent.conn, Packet::Reset { key }),
-            AgentEvent::StudyDone { .. } => agent.version = None,
+            AgentEvent::StudyDone { .. } | AgentEvent::Held { .. } => agent.version = None,
             AgentEvent::Clock(_) => self.offset_ms = agent.link.clock().map(|c| c.offset_ms),
             AgentEvent::Closed { .. } => return true,
             AgentEvent::Progress { .. }

@@ -41,7 +41,7 @@ const more = { studies: 1, reports: 1 };
 
 function stateCell(s) {
   const cell = el('td');
-  const good = ['safe_at_county', 'being_read', 'reported'].includes(s.state) && s.waiting === 0 && s.refused === 0;
+  const good = ['safe_at_county', 'being_read', 'reported'].includes(s.state) && s.waiting === 0 && s.refused === 0 && !s.late;
   let text = s.state_zh;
   if (s.state === 'being_read' || s.state === 'safe_at_county') {
     if (s.county_state && s.county_state !== 'claimed') text += ' · ' + (COUNTY[s.county_state] || s.county_state);
@@ -165,11 +165,20 @@ function beep() {
 function wake() {
   try {
     audio = audio || new AudioContext();
-    audio.resume().then(() => { $('critical-sound').hidden = true; }).catch(() => {});
+    audio.onstatechange = sound;
+    audio.resume().then(sound).catch(() => {});
   } catch { /* no sound device: the page is filled all the same */ }
 }
+// A browser gives no sound to a page that nobody has touched: that is said before the first notice rings, not by its silence.
+function sound() {
+  const on = Boolean(audio) && audio.state === 'running';
+  $('critical-sound').hidden = on;
+  $('sound').hidden = on;
+}
 for (const kind of ['pointerdown', 'keydown']) document.addEventListener(kind, wake);
-$('critical-sound').addEventListener('click', wake);
+for (const id of ['critical-sound', 'sound']) $(id).addEventListener('click', wake);
+wake();
+sound();
 function drawCritical() {
   const ringing = view.criticals.find((c) => !c.read_back_at);
   const open = view.criticals.filter((c) => c.read_back_at);
@@ -180,19 +189,19 @@ function drawCritical() {
   if (ringing) {
     const rest = view.criticals.filter((c) => !c.read_back_at).length - 1;
     $('critical-title').textContent = rest > 0 ? '危急值（另有 ' + rest + ' 条）' : '危急值';
-    $('critical-patient').textContent = ringing.notice.patient_name;
+    $('critical-patient').textContent = ringing.patient_name;
     $('critical-finding').textContent = ringing.notice.code + ' ' + ringing.notice.finding;
     $('critical-more').textContent = [ringing.notice.advice && '建议：' + ringing.notice.advice, '报告医师 ' + ringing.notice.raised_by_name + ' ' + time(ringing.notice.raised_at), ringing.notice.phone && '回拨电话 ' + ringing.notice.phone].filter(Boolean).join('\n');
     $('critical-act').onclick = async () => {
-      const done = await sign('复述危急值：' + ringing.notice.patient_name + ' ' + ringing.notice.finding, '复述内容',  (body) => post('criticals/' + ringing.letter + '/read-back', body));
+      const done = await sign('复述危急值：' + ringing.patient_name + ' ' + ringing.notice.finding, '复述内容',  (body) => post('criticals/' + ringing.letter + '/read-back', body));
       if (done) refresh();
     };
   }
   for (const c of open) {
-    const p = el('p', '危急值待处置 · ' + c.notice.patient_name + '：' + c.notice.finding + '（' + c.read_back_by + ' ' + time(c.read_back_at) + ' 已复述） ', 'bad big');
+    const p = el('p', '危急值待处置 · ' + c.patient_name + '：' + c.notice.finding + '（' + c.read_back_by + ' ' + time(c.read_back_at) + ' 已复述） ', 'bad big');
     const act = el('button', '记录处置');
     act.addEventListener('click', async () => {
-      const done = await sign('记录处置：' + c.notice.patient_name + ' ' + c.notice.finding, '处置措施',  (body) => post('criticals/' + c.letter + '/action', body));
+      const done = await sign('记录处置：' + c.patient_name + ' ' + c.notice.finding, '处置措施',  (body) => post('criticals/' + c.letter + '/action', body));
       if (done) refresh();
     });
     p.append(act);

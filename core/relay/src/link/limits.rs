@@ -44,6 +44,8 @@ pub const RECEIPT_DEADLINE_MAX_MS: u64 = 300_000;
 
 /// Time (ms) before something is tried again that the receiver refused for a passing reason.
 pub const RETRY_MS: u64 = 5_000;
+/// Longest time (ms) between two tries of a study of no urgent class that is refused again and again; each is twice the last.
+pub const RETRY_MAX_MS: u64 = 60_000;
 
 /// Time (ms) that the gateway lets a data stream wait for its manifest, which may be overtaken in the network.
 pub const UNANNOUNCED_WAIT_MS: u64 = 15_000;
@@ -53,7 +55,12 @@ pub const LETTER_DEADLINE_MS: u64 = 30_000;
 
 /// Studies that an agent holds in memory; the rest waits in the spool, least urgent last.
 pub const MAX_STUDIES_HELD: usize = 64;
-/// Objects of all held studies together, so that a queue of CTs does not fill the memory of a small box.
+/// Studies beside them that an error of their own holds back: they take no place from those that could go.
+pub const MAX_STUDIES_ON_HOLD: usize = 1_024;
+/// The same where the manifest is recorded and the objects do not come: with those on their way they stay below what the
+/// gateway remembers ([`MAX_STUDIES_ANNOUNCED`]).
+pub const MAX_STUDIES_REMEMBERED_ON_HOLD: usize = 128;
+/// Objects of all held studies together (and again of those that are held back), so that a queue of CTs does not fill the memory of a small box.
 pub const MAX_OBJECTS_HELD: usize = 16_384;
 
 /// Manifests sent and not yet answered. Urgent ones and newer generations of offered ones are not held back by it.

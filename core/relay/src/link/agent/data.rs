@@ -1,7 +1,8 @@
 //! Which bytes go next, and what became of those that went.
 
 use super::studies::{Standing, Urgency};
-use super::{AgentLink, limits};
+use super::{AgentEvent, AgentLink, limits};
+use crate::codes::{Code, Refusal};
 use crate::ids::{ObjectHash, StudyUid};
 use crate::limits::DATA_CHUNK_BYTES;
 use crate::link::Now;
@@ -119,6 +120,7 @@ impl AgentLink {
             return;
         }
         object.arrived = object.coded.length;
+        object.clear_setback();
         if object.standing == Standing::Sending {
             object.standing = Standing::Awaiting;
             self.ask_later(&flow.study, &flow.object, limits::RECEIPT_DEADLINE_MS, now);
@@ -145,6 +147,9 @@ impl AgentLink {
         if let Some(flow) = self.flows.get(&key) {
             let (study, object) = (flow.study.clone(), flow.object);
             self.hold(&study, &object, UNREADABLE_RETRIES * limits::RETRY_MS, now);
+            let refusal =
+                Refusal::new(Code::StorageFailed, "object", "its bytes cannot be read at the clinic");
+            self.events.push_back(AgentEvent::Held { study, object: Some(object), refusal });
         }
     }
 }

@@ -83,6 +83,16 @@ pub enum AgentEvent {
         /// Which objects.
         objects: Vec<ObjectHash>,
     },
+    /// A study, or one object of it, is held back by an error of its own and tried again later. It takes no place: ask the
+    /// outbox again.
+    Held {
+        /// Which study.
+        study: StudyUid,
+        /// Which object; `None` for the whole.
+        object: Option<ObjectHash>,
+        /// Why.
+        refusal: Refusal,
+    },
     /// Coded bytes of the study at the county.
     Progress {
         /// Which study.

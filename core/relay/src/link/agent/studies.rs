@@ -51,6 +51,8 @@ pub(super) struct Object {
     ask_wait: u64,
     /// The question was asked: the next answer decides.
     pub(super) asked: bool,
+    /// It failed for a reason of its own, and nothing of it has arrived since.
+    setback: bool,
 }
 
 #[derive(Debug)]
@@ -59,11 +61,20 @@ pub(super) struct Study {
     pub(super) offer: Offer,
     /// The county has answered some generation of it on this connection.
     known: bool,
+    /// How often in a row its manifest was refused for a passing reason.
+    setbacks: u32,
     pub(super) objects: BTreeMap<ObjectHash, Object>,
     /// Ranges to send, in the manifest's order.
     pub(super) todo: VecDeque<(ObjectHash, Range<u64>)>,
     /// Data streams that have bytes left to write, oldest first.
     pub(super) writing: VecDeque<u64>,
+}
+
+impl Object {
+    /// Bytes of it have arrived.
+    pub(super) const fn clear_setback(&mut self) {
+        self.setback = false;
+    }
 }
 
 /// Smaller goes first: class, then age.
@@ -75,6 +86,7 @@ impl Study {
             manifest,
             offer: Offer::Needed,
             known: false,
+            setbacks: 0,
             objects: BTreeMap::new(),
             todo: VecDeque::new(),
             writing: VecDeque::new(),
@@ -93,6 +105,7 @@ impl Study {
                 ask_at: None,
                 ask_wait: limits::RECEIPT_DEADLINE_MS,
                 asked: false,
+                setback: false,
             });
         }
     }
@@ -118,6 +131,18 @@ impl Study {
     fn is_done(&self) -> bool {
         let settled = |o: &Object| matches!(o.standing, Standing::Stored | Standing::Refused);
         self.offer == Offer::Answered && self.objects.values().all(settled)
+    }
+
+    /// Held back by an error of its own: the manifest, or every object that is still to go.
+    fn is_on_hold(&self) -> bool {
+        let settled = |o: &&Object| matches!(o.standing, Standing::Stored | Standing::Refused);
+        let mut open = self.objects.values().filter(|o| !settled(o)).peekable();
+        self.setbacks > 0 || (open.peek().is_some() && open.all(|o| o.setback))
+    }
+
+    /// As [`Self::is_on_hold`], but its manifest is recorded: the gateway remembers it too.
+    fn is_remembered_on_hold(&self) -> bool {
+        self.setbacks == 0 && self.is_on_hold()
     }
 
     fn arrived(&self) -> u64 {
@@ -160,10 +185,20 @@ impl AgentLink {
     }
 
     fn take_study(&mut self, manifest: Manifest) -> bool {
-        let held: usize = self.studies.values().map(|s| s.objects.len()).sum();
+        let (mut places, mut objects, mut objects_back) = (0, 0, 0);
+        for study in self.studies.values() {
+            let of = if study.is_on_hold() { &mut objects_back } else { &mut objects };
+            *of += study.objects.len();
+            places += usize::from(!study.is_on_hold());
+        }
+        // What is held back takes no place, as long as the memory for that lasts, here and at the gateway.
+        let (refused, remembered) = self.on_hold();
+        places += refused.saturating_sub(limits::MAX_STUDIES_ON_HOLD);
+        places += remembered.saturating_sub(limits::MAX_STUDIES_REMEMBERED_ON_HOLD);
+        objects += usize::saturating_sub(objects_back, limits::MAX_OBJECTS_HELD);
         let study = Study::new(manifest);
-        let full = self.studies.len() >= limits::MAX_STUDIES_HELD
-            || (!self.studies.is_empty() && held + study.objects.len() > limits::MAX_OBJECTS_HELD);
+        let full = places >= limits::MAX_STUDIES_HELD
+            || (places > 0 && objects + study.objects.len() > limits::MAX_OBJECTS_HELD);
         if full && !self.make_room_for(&study) {
             return false;
         }
@@ -171,9 +206,25 @@ impl AgentLink {
         true
     }
 
+    /// Studies that an error of their own holds back. Ask the outbox for so many more than there are places: it lists them
+    /// too.
+    #[must_use]
+    pub fn studies_on_hold(&self) -> usize {
+        let (refused, remembered) = self.on_hold();
+        refused.min(limits::MAX_STUDIES_ON_HOLD) + remembered.min(limits::MAX_STUDIES_REMEMBERED_ON_HOLD)
+    }
+
+    /// By a refused manifest, and by their objects.
+    fn on_hold(&self) -> (usize, usize) {
+        let all = self.studies.values().filter(|s| s.is_on_hold()).count();
+        let remembered = self.studies.values().filter(|s| s.is_remembered_on_hold()).count();
+        (all - remembered, remembered)
+    }
+
     /// Gives the least urgent study without open data back to the spool, if the new one is more urgent.
     fn make_room_for(&mut self, new: &Study) -> bool {
-        let idle = self.studies.values().filter(|s| s.objects.values().all(|o| o.open == 0));
+        let idle =
+            self.studies.values().filter(|s| !s.is_on_hold() && s.objects.values().all(|o| o.open == 0));
         let Some(last) = idle.map(Study::urgency).max() else { return false };
         if last <= new.urgency() {
             return false;
@@ -196,12 +247,17 @@ impl AgentLink {
         if !self.is_up() || self.paused_until.is_some_and(|at| now.mono_ms < at) {
             return None;
         }
-        let unanswered = self.studies.values().filter(|s| s.answer_deadline().is_some()).count();
+        // Each kind has offers of its own: a row of refusals is waited for by nobody else.
+        let unanswered = |on_hold: bool| {
+            let asked = self.studies.values().filter(|s| s.answer_deadline().is_some());
+            asked.filter(|s| s.is_on_hold() == on_hold).count()
+        };
+        let free = [unanswered(false), unanswered(true)].map(|n| n < limits::MAX_OFFERS_UNANSWERED);
         let may_go = |s: &&mut Study| {
-            let free = unanswered < limits::MAX_OFFERS_UNANSWERED;
+            let free = free[usize::from(s.is_on_hold())];
             s.offer == Offer::Needed && (free || s.known || s.manifest.class.is_urgent())
         };
-        let study = self.studies.values_mut().filter(may_go).min_by_key(|s| s.urgency())?;
+        let study = self.studies.values_mut().filter(may_go).min_by_key(|s| (s.is_on_hold(), s.urgency()))?;
         study.offer = Offer::Sent { deadline: now.mono_ms + limits::ANSWER_DEADLINE_MS };
         queue_inline(study, self.inline_bytes);
         Some(Frame::Manifest(Box::new(study.manifest.clone())))
@@ -212,7 +268,7 @@ impl AgentLink {
         if answer.generation == study.manifest.generation && matches!(study.offer, Offer::Sent { .. }) {
             study.offer = Offer::Answered;
         }
-        study.known = true;
+        (study.known, study.setbacks) = (true, 0);
         let is_stored =
             |(hash, state): &(ObjectHash, ObjectState)| (*state == ObjectState::Stored).then_some(*hash);
         let mut objects: Vec<ObjectHash> = answer.states.iter().filter_map(is_stored).collect();
@@ -254,6 +310,7 @@ impl AgentLink {
         let object = self.studies.get_mut(uid).and_then(|s| s.objects.get_mut(hash));
         if let Some(object) = object {
             object.arrived = object.arrived.max(received.min(object.coded.length));
+            object.setback = false;
             self.report(uid);
         }
     }
@@ -279,6 +336,7 @@ impl AgentLink {
         self.do_not_ask(uid, hash);
         if let Some(object) = self.object_mut(uid, hash) {
             object.standing = standing;
+            object.setback = false;
             if standing == Standing::Stored {
                 object.arrived = object.coded.length;
             }
@@ -414,8 +472,15 @@ impl AgentLink {
         if is_final(&refusal) {
             return self.refuse_study(uid, refusal);
         }
-        study.offer = Offer::Held { until: now.mono_ms + limits::RETRY_MS };
-        self.events.push_back(AgentEvent::Remark(refusal));
+        let longer = if study.manifest.class.is_urgent() {
+            0
+        } else {
+            study.setbacks.min(limits::RETRY_MAX_MS.ilog2())
+        };
+        let wait = limits::RETRY_MAX_MS.min(limits::RETRY_MS << longer);
+        study.offer = Offer::Held { until: now.mono_ms + wait };
+        study.setbacks = study.setbacks.saturating_add(1);
+        self.events.push_back(AgentEvent::Held { study: uid.clone(), object: None, refusal });
     }
 
     pub(super) fn refuse_study(&mut self, uid: &StudyUid, refusal: Refusal) {
@@ -441,8 +506,8 @@ impl AgentLink {
             }
             return;
         }
-        self.events.push_back(AgentEvent::Remark(refusal));
         self.hold(uid, hash, limits::RETRY_MS, now);
+        self.events.push_back(AgentEvent::Held { study: uid.clone(), object: Some(*hash), refusal });
     }
 
     /// Sends no more of the object for now, and asks about it after `wait` ms.
@@ -450,6 +515,7 @@ impl AgentLink {
         self.drop_flows(uid, hash);
         if let Some(object) = self.object_mut(uid, hash) {
             object.standing = Standing::Awaiting;
+            object.setback = true;
             self.ask_later(uid, hash, wait, now);
         }
     }

@@ -136,6 +136,33 @@ fn a_newer_generation_goes_out_at_once_and_does_not_restart_data_on_its_way() {
 }
 
 #[test]
+fn studies_whose_bytes_cannot_be_read_take_no_place_from_a_good_one() {
+    let mut link = up();
+    for n in 0..limits::MAX_STUDIES_HELD {
+        assert!(link.offer_study(manifest(&format!("1.1.{n}"), 1, Class::Routine, &[300_000])));
+    }
+    let good = manifest("1.2", 1, Class::Routine, &[10]);
+    assert!(!link.offer_study(good.clone()), "every place is taken");
+    loop {
+        let sent = frames(&mut link, at(1));
+        let offered: Vec<&Manifest> =
+            sent.iter().filter_map(|f| if let Frame::Manifest(m) = f { Some(&**m) } else { None }).collect();
+        if offered.is_empty() {
+            break;
+        }
+        for manifest in offered {
+            tell(&mut link, &answer(manifest, whole), at(1));
+        }
+    }
+    while let Some(job) = carry(&mut link, at(2)) {
+        link.data_unreadable(job.key, at(2));
+    }
+    assert_eq!(link.studies_on_hold(), limits::MAX_STUDIES_HELD);
+    assert!(events(&mut link).iter().any(|e| matches!(e, AgentEvent::Held { object: Some(_), .. })));
+    assert!(link.offer_study(good), "and no more urgent than they are");
+}
+
+#[test]
 fn data_is_strict_by_class_and_then_by_age() {
     let mut link = up();
     let mut old = manifest("1.9", 1, Class::Routine, &[100_000]);
