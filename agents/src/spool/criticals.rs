@@ -103,7 +103,7 @@ impl Spool {
         Ok(CriticalRow {
             letter: cells.read("letter", |id: String| LetterId::parse(&id).ok())?,
             study: cells.study("study")?,
-            patient_name: crate::words::written(&notice.patient_name),
+            patient_name: relay_core::formats::text::written_name(&notice.patient_name),
             notice,
             read_back_at: cells.maybe_time("read_back_at")?,
             read_back_by: cells.get("read_back_by")?,

@@ -346,7 +346,8 @@ fn refusal_text(cells: &Cells<'_>, of_an_object: bool) -> Result<Option<String>,
 /// The clinic's own word for the patient, else the file's; `None` also when it cannot be read.
 pub(super) fn patient_name(cells: &Cells<'_>) -> Option<String> {
     let own = context(cells).ok().and_then(|c| c.patient_name);
-    own.or_else(|| cells.get("file_name").ok().flatten()).map(|name| crate::words::written(&name))
+    own.or_else(|| cells.get("file_name").ok().flatten())
+        .map(|name| relay_core::formats::text::written_name(&name))
 }
 
 /// The column `context` of a row.
@@ -428,7 +429,7 @@ mod tests {
             ("张三", "张三"),
             ("^", ""),
         ] {
-            assert_eq!(crate::words::written(stored), shown);
+            assert_eq!(relay_core::formats::text::written_name(stored), shown);
         }
     }
 }
