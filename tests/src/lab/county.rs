@@ -110,17 +110,6 @@ impl County {
         process::run(&self.certs, &args, stdin).await?.ok()
     }
 
-    /// Room (MiB) that the gateway leaves free on its disk, from its next start.
-    ///
-    /// # Errors
-    /// Of the disk.
-    pub fn set_free_floor(&self, mb: u64) -> anyhow::Result<()> {
-        let path = self.home.path().join(CONFIG_FILE);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let line = text.lines().find(|line| line.starts_with("free_floor_mb")).context("no free_floor_mb")?;
-        put(&path, text.replace(line, &format!("free_floor_mb = {mb}")).as_bytes())
-    }
-
     /// Makes CA, server certificate and configuration; every port is a free one.
     ///
     /// # Errors
@@ -148,15 +137,7 @@ impl County {
         let old = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let old: toml::Value = toml::from_str(&old).with_context(|| path.display().to_string())?;
         let hospital = old["site"]["hospital"].as_str().unwrap_or("示范县医院").to_owned();
-        let text = template(SITE, &hospital, *link, *web, free());
-        // What a test has set stays through a restart.
-        let floor = |config: &toml::Value| config["store"]["free_floor_mb"].as_integer();
-        let default: toml::Value = toml::from_str(&text).context("the template")?;
-        let (Some(set), Some(usual)) = (floor(&old), floor(&default)) else {
-            return put(&path, text.as_bytes());
-        };
-        let text = text.replace(&format!("free_floor_mb = {usual}"), &format!("free_floor_mb = {set}"));
-        put(&path, text.as_bytes())
+        put(&path, template(SITE, &hospital, *link, *web, free()).as_bytes())
     }
 
     /// Adds a clinic.
