@@ -94,6 +94,7 @@ CREATE TABLE person (
 ) STRICT;
 CREATE INDEX person_local ON person (clinic, local_id);
 CREATE INDEX person_national ON person (national_id) WHERE national_id <> '';
+CREATE INDEX person_named ON person (name, birth_date);
 
 -- Personal data: what stood there before a named person corrected it.
 CREATE TABLE person_correction (

@@ -55,6 +55,19 @@ fn every_licence_is_on_the_list() {
 }
 
 #[test]
+fn what_is_banned_is_not_even_in_the_lock_file() {
+    // Of every target and feature. ring stands there for targets that nobody builds; that it is compiled is judged below.
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    for banned in rules()["bans"]["deny"].as_array().unwrap() {
+        let name = banned["crate"].as_str().unwrap();
+        assert!(
+            name == "ring" || !lock.contains(&format!("name = \"{name}\"\n")),
+            "{name} has come into Cargo.lock"
+        );
+    }
+}
+
+#[test]
 fn every_crate_comes_from_the_registry_and_none_is_banned() {
     let (graph, rules) = (graph(), rules());
     let banned: Vec<String> = rules["bans"]["deny"]

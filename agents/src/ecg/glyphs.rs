@@ -62,9 +62,12 @@ impl Glyphs {
         let id = font.charmap().map(c)?;
         let size = Size::new(1000.0);
         let mut pen = Pen::default();
-        let settings = DrawSettings::unhinted(size, LocationRef::default());
+        // of a variable font its regular weight, not its lightest
+        let regular = font.axes().location([("wght", 400.0)]);
+        let place = LocationRef::from(&regular);
+        let settings = DrawSettings::unhinted(size, place);
         font.outline_glyphs().get(id)?.draw(settings, &mut pen).ok()?;
-        let advance = font.glyph_metrics(size, LocationRef::default()).advance_width(id)?;
+        let advance = font.glyph_metrics(size, place).advance_width(id)?;
         Some(Glyph { advance: f64::from(advance), outline: pen.outline })
     }
 }

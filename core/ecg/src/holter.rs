@@ -110,10 +110,15 @@ pub fn scan<R: Read>(stream: &mut Stream<R>) -> io::Result<Summary> {
         while rows >= done + window + margin || (ended && done < rows) {
             let end = if ended { rows } else { done + window };
             let found = detect(&record(&head, &held));
+            // detection has a rate and a start of its own
+            let begin = from as f64 / rate + found.start_s;
+            let counted = done as f64 / rate..end as f64 / rate;
             let mut own = Vec::new();
-            for beat in found.beats.iter().map(|b| from + b).filter(|b| (done..end).contains(b)) {
-                own.push(beat as f64 / rate);
-                tally.beat(beat as f64 / rate);
+            for at in found.beats.iter().map(|b| begin + *b as f64 / found.rate_hz) {
+                if counted.contains(&at) {
+                    own.push(at);
+                    tally.beat(at);
+                }
             }
             if end - done >= window {
                 tally.window(&own);
@@ -176,9 +181,9 @@ pub fn excerpt<R: Read>(stream: &mut Stream<R>, start_s: f64, seconds: f64) -> i
 mod tests {
     use super::*;
 
-    /// Two leads of pulses once a second, 200 Hz, as an ISHNE file.
-    fn file(seconds: usize, pause_at: usize) -> Vec<u8> {
-        let rows = seconds * 200;
+    /// Two leads of pulses once a second as an ISHNE file.
+    fn file(rate: usize, seconds: usize, pause_at: usize) -> Vec<u8> {
+        let rows = seconds * rate;
         let mut head = vec![0_u8; 512];
         let mut put = |at: usize, bytes: &[u8]| head[at - 10..at - 10 + bytes.len()].copy_from_slice(bytes);
         put(14, &(rows as i32).to_le_bytes());
@@ -188,11 +193,11 @@ mod tests {
         put(160, &6_i16.to_le_bytes());
         put(206, &5_000_i16.to_le_bytes());
         put(208, &5_000_i16.to_le_bytes());
-        put(272, &200_i16.to_le_bytes());
+        put(272, &(rate as i16).to_le_bytes());
         let mut out = b"ISHNE1.0\0\0".to_vec();
         out.extend(head);
         for i in 0..rows {
-            let (second, t) = (i / 200, (i % 200) as f64 - 100.0);
+            let (second, t) = (i / rate, (i % rate) as f64 * 200.0 / rate as f64 - 100.0);
             let beat = second != pause_at && second != pause_at + 1;
             let v = if beat { (200.0 * (-t * t / 18.0).exp()) as i16 } else { 0 };
             out.extend(v.to_le_bytes());
@@ -203,24 +208,31 @@ mod tests {
 
     #[test]
     fn every_beat_is_found_once_across_the_seams() {
-        let bytes = file(400, 1_000);
-        let found = scan(&mut Stream::open(&bytes[..]).unwrap()).unwrap();
-        assert_eq!((found.beats, found.hours.as_slice()), (400, &[400][..]));
-        assert!((found.rate_bpm.unwrap() - 60.0).abs() < 0.05, "{found:?}");
-        assert_eq!(found.seconds, 400.0);
+        for rate in [200, 500, 1_000, 2_000] {
+            let bytes = file(rate, 400, 1_000);
+            let found = scan(&mut Stream::open(&bytes[..]).unwrap()).unwrap();
+            assert_eq!((found.beats, found.hours.as_slice()), (400, &[400][..]), "{rate} Hz");
+            assert!((found.rate_bpm.unwrap() - 60.0).abs() < 0.05, "{rate} Hz: {found:?}");
+            assert_eq!(found.seconds, 400.0);
+        }
     }
 
     #[test]
     fn the_longest_pause_is_named_with_its_place() {
-        let bytes = file(200, 119);
-        let found = scan(&mut Stream::open(&bytes[..]).unwrap()).unwrap();
-        let pause = found.pause.unwrap();
-        assert!((pause.seconds - 3.0).abs() < 0.05 && (pause.at_s - 118.5).abs() < 0.05, "{pause:?}");
+        for rate in [200, 1_000] {
+            let bytes = file(rate, 200, 119);
+            let found = scan(&mut Stream::open(&bytes[..]).unwrap()).unwrap();
+            let pause = found.pause.unwrap();
+            assert!(
+                (pause.seconds - 3.0).abs() < 0.05 && (pause.at_s - 118.5).abs() < 0.05,
+                "{rate} Hz: {pause:?}"
+            );
+        }
     }
 
     #[test]
     fn an_excerpt_holds_what_stands_there() {
-        let bytes = file(200, 1_000);
+        let bytes = file(200, 200, 1_000);
         let cut = excerpt(&mut Stream::open(&bytes[..]).unwrap(), 120.0, 10.0).unwrap();
         let whole = crate::read::ishne::read(&bytes).unwrap();
         assert_eq!(cut.rhythm[0].len(), 2_000);

@@ -1,4 +1,4 @@
-//! Figures of now for Prometheus: what waits, what is late, who is on line. Counts only, no names.
+//! Figures of now for Prometheus: what waits, what is late. The clock of what was sent back stands still. Counts only, no names.
 
 use crate::store::{Columns, Store, StoreError};
 use relay_core::clock::UtcMs;
@@ -13,7 +13,7 @@ pub(super) async fn set(store: &Store, now: UtcMs) -> Result<(), StoreError> {
     let mut read = store.read().await?;
     // By state, which is indexed: what is closed or withdrawn is most of the table.
     let found = sqlx::query(
-        "SELECT state, count(*) AS items, sum(due_at < $1) AS overdue FROM work_item
+        "SELECT state, count(*) AS items, sum(due_at < $1 AND state <> 'retake_requested') AS overdue FROM work_item
          WHERE state IN ('waiting', 'claimed', 'drafted', 'signed', 'audited', 'retake_requested') GROUP BY state",
     )
     .bind(now.0)
@@ -47,4 +47,19 @@ pub(super) async fn set(store: &Store, now: UtcMs) -> Result<(), StoreError> {
     let oldest = c.time_or_none("oldest")?.map_or(0, |at| now.since(at).max(0));
     metrics::gauge!("relay_work_oldest_waiting_seconds").set(oldest as f64 / 1_000.0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_core::durable::RealDisk;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn the_figures_can_be_read_from_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Arc::new(RealDisk)).await.unwrap();
+        set(&store, UtcMs(1_795_226_400_000)).await.unwrap();
+        crate::audit::tell_head(&store).await.unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use relay_core::ids::StudyKey;
 use sqlx::SqliteConnection;
 use viewer_api::desk::{PatientFacts, PriorStudy, WorkRow};
 
-/// Candidates looked at: more would help nobody who reads.
+/// Candidates looked at of each kind, the newest: more would help nobody who reads.
 const MAX_CANDIDATES: i64 = 50;
 
 /// Certain and suspected priors, newest first.
@@ -18,16 +18,23 @@ pub(super) async fn find(
     row: &WorkRow,
 ) -> Result<(Vec<PriorStudy>, Vec<PriorStudy>), StoreError> {
     let patient = &row.patient;
+    // Each way of being the same person has an index and a limit of its own, so that a number which a console gives to
+    // everybody neither costs more nor pushes anybody out.
     let found = sqlx::query(
-        "SELECT s.clinic, s.uid, s.t0, s.kind, s.item, c.name AS clinic_name, p.name, p.sex, p.birth_date, p.age,
+        "WITH candidate (study_id) AS (
+           SELECT * FROM (SELECT study_id FROM person WHERE $3 <> '' AND national_id <> '' AND national_id = $3
+             ORDER BY study_id DESC LIMIT $9)
+           UNION SELECT * FROM (SELECT study_id FROM person WHERE $6 <> '' AND $7 <> '' AND name = $6 AND birth_date = $7
+             ORDER BY study_id DESC LIMIT $9)
+           UNION SELECT * FROM (SELECT study_id FROM person WHERE $4 <> '' AND clinic = $5 AND local_id = $4
+             ORDER BY study_id DESC LIMIT $9))
+         SELECT s.clinic, s.uid, s.t0, s.kind, s.item, c.name AS clinic_name, p.name, p.sex, p.birth_date, p.age,
            p.local_id, p.national_id, p.name_repaired
-         FROM person p JOIN study s ON s.id = p.study_id JOIN clinic c ON c.id = s.clinic
+         FROM candidate d JOIN person p ON p.study_id = d.study_id JOIN study s ON s.id = d.study_id
+           JOIN clinic c ON c.id = s.clinic
          WHERE s.id <> $1 AND s.t0 <= $2 AND s.arrived_at IS NOT NULL
-           AND (($3 <> '' AND p.national_id = $3) OR ($4 <> '' AND s.clinic = $5 AND p.local_id = $4)
-             OR ($6 <> '' AND $7 <> '' AND p.name = $6 AND p.birth_date = $7))
            AND ($8 IS NULL OR s.clinic IN (SELECT value FROM json_each($8)))
-         ORDER BY ($3 <> '' AND p.national_id = $3) DESC,
-           (s.clinic = $5 AND p.local_id = $4 AND p.name = $6 AND p.birth_date = $7) DESC, s.t0 DESC LIMIT $9",
+         ORDER BY s.t0 DESC",
     )
     .bind(study_id)
     .bind(row.t0.0)
@@ -41,7 +48,6 @@ pub(super) async fn find(
     .fetch_all(tx)
     .await
     .map_err(StoreError::database("look for priors"))?;
-    // The likeliest came first, so that a number that a console gives to everybody pushes nobody out; they are told newest first.
     let (mut certain, mut suspected) = (Vec::new(), Vec::new());
     for candidate in &found {
         let key = study_id.to_string();
@@ -60,9 +66,6 @@ pub(super) async fn find(
         } else {
             suspected.push(prior);
         }
-    }
-    for priors in [&mut certain, &mut suspected] {
-        priors.sort_by_key(|prior| std::cmp::Reverse(prior.t0));
     }
     Ok((certain, suspected))
 }

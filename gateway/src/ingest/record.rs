@@ -8,6 +8,7 @@ use crate::link::ports::ObjectReceipt;
 use crate::store::{Batch, Columns, NewEvent, StoreError, event, signed};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
+use relay_core::formats::text::written_name;
 use relay_core::ids::{ClinicId, Sha256, StudyUid};
 use relay_core::sla::SlaPolicy;
 use relay_core::study::ManifestObject;
@@ -48,7 +49,7 @@ struct Known {
     here: i64,
     /// Of which those with this SOPInstanceUID.
     versions: i64,
-    /// What the study says of the patient; empty where a person has corrected it.
+    /// What the study says of the patient, also where a person has corrected it.
     local_id: String,
     name: String,
 }
@@ -62,7 +63,7 @@ async fn known(batch: &mut Batch<'_>, a: &Arrived) -> Result<Option<Known>, Stor
                     (SELECT count(*) FROM object v WHERE v.study_id = s.id AND v.instance_uid = $4 AND $4 <> '') AS versions,
                     coalesce(p.local_id, '') AS local_id, coalesce(p.name, '') AS name
              FROM study s LEFT JOIN object o ON o.study_id = s.id AND o.hash = $3 LEFT JOIN location l ON l.hash = $3
-             LEFT JOIN person p ON p.study_id = s.id AND p.corrected_at IS NULL
+             LEFT JOIN person p ON p.study_id = s.id
              WHERE s.clinic = $1 AND s.uid = $2",
         )
         .bind(a.clinic.as_str())
@@ -90,7 +91,8 @@ impl Known {
     /// Whether the file names another patient than the study's objects do.
     fn identity_differs(&self, person: &PersonFacts) -> bool {
         let other = |known: &str, told: &str| !known.is_empty() && !told.is_empty() && known != told;
-        self.here > 0 && (other(&self.local_id, &person.local_id) || other(&self.name, &person.name))
+        let (known, told) = (written_name(&self.name), written_name(&person.name));
+        self.here > 0 && (other(&self.local_id, &person.local_id) || other(&known, &told))
     }
 }
 

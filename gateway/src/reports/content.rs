@@ -136,8 +136,13 @@ async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<pap
     let read_back = c.time_or_none("read_back_at")?;
     Ok(Some(paper::Critical {
         code: c.get("code")?,
-        name: printable(words.get("finding").and_then(|f| f.as_str()).unwrap_or_default(), MAX_LINE_CHARS)
-            .unwrap_or_default(),
+        name: match printable(
+            words.get("finding").and_then(|f| f.as_str()).unwrap_or_default(),
+            MAX_LINE_CHARS,
+        ) {
+            Some(finding) => finding,
+            None => c.get("code")?,
+        },
         notified_person: c
             .get::<Option<String>>("read_back_by")?
             .and_then(|name| printable(&name, MAX_NAME_CHARS)),
@@ -179,11 +184,9 @@ fn some(text: &str) -> Option<String> {
 /// A text from a file's header as paper takes it: a study is never unreportable because of its header. Control and
 /// direction marks go; what is too long for the form ends in ….
 fn printable(text: &str, limit: usize) -> Option<String> {
-    let lawful = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
-    };
-    let clean = some(&text.chars().filter(lawful).collect::<String>())?;
+    let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let lawful = |c: &char| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let clean = some(&spaced.filter(lawful).collect::<String>())?;
     if clean.chars().count() <= limit {
         return Some(clean);
     }
@@ -451,7 +454,7 @@ mod tests {
             ..PatientFacts::default()
         };
         let paper = patient(&facts, None, UtcMs(1_795_300_000_000));
-        assert!(paper.name.starts_with("abc名") && paper.name.ends_with('…'), "{}", paper.name);
+        assert!(paper.name.starts_with("abc 名") && paper.name.ends_with('…'), "{}", paper.name);
         assert_eq!(paper.name.chars().count(), MAX_NAME_CHARS);
         assert_eq!((paper.birth_date, paper.local_id.as_str()), (None, "不详"));
         let lawful = PatientFacts { birth_date: "19600229".into(), ..PatientFacts::default() };

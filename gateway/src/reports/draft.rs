@@ -29,7 +29,7 @@ pub async fn load_draft(tx: &mut SqliteConnection, item: i64) -> Result<Option<D
 }
 
 pub(super) fn check_text(text: &DraftText) -> Result<(), StoreError> {
-    // What paper holds: a draft that can be saved can be signed.
+    // The lengths that paper holds; what it refuses besides is said at signing, and the draft stays.
     let fields = [
         ("findings", &text.findings, MAX_FINDINGS_CHARS),
         ("impression", &text.impression, MAX_OPINION_CHARS),

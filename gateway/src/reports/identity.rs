@@ -57,6 +57,7 @@ pub async fn correct_identity(
         Box::pin(async move {
             let stored = queue::load(tx, &scope, item).await?;
             record(tx, &stored, &reader, &patient, &reason, now).await?;
+            settle_patients(tx, &stored).await?;
             let withdrawn = withdrawal.apply(tx, &stored, &reader, now).await?;
             if withdrawn {
                 let mut batch = Batch::on(tx);
@@ -70,6 +71,16 @@ pub async fn correct_identity(
         })
     });
     Ok(done.await?)
+}
+
+/// A named person has said whose films these are: none of them is in doubt any more.
+async fn settle_patients(tx: &mut SqliteConnection, stored: &StoredItem) -> Result<(), StoreError> {
+    sqlx::query("UPDATE object SET other_patient = 0 WHERE study_id = $1")
+        .bind(stored.study_id)
+        .execute(tx)
+        .await
+        .map(|_| ())
+        .map_err(StoreError::database("settle whose films they are"))
 }
 
 /// Keeps what stood there before, then puts the corrected facts in its place.

@@ -48,7 +48,11 @@ pub(super) async fn release(
                 if pressed.reviewer.is_none() {
                     attention::settle(tx, stored.id, (&id, pressed.version), now).await?;
                 }
-                draft::close(tx, &stored).await?;
+                // An author's unsigned words about what came late outlive the audit: he is still asked to add them.
+                let standing = draft::load_draft(tx, item).await?.filter(|draft| draft.author != reader.id);
+                if pressed.reviewer.is_none() || standing.is_none() {
+                    draft::close(tx, &stored).await?;
+                }
                 event::append(tx, released(&stored, &reader, &id, &pressed, body, now)).await?;
                 sla::refresh(tx, &policy, stored.study_id).await?;
                 let state = stored.item.state.word().to_owned();

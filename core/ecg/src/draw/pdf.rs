@@ -188,7 +188,9 @@ fn drawing(glyph: &Glyph) -> String {
             Step::Close => writeln!(out, "h"),
         };
     }
-    out.push('f');
+    if !glyph.outline.is_empty() {
+        out.push('f');
+    }
     out
 }
 
@@ -254,7 +256,10 @@ mod tests {
         let paper = layout(&ecg, &Options::default());
         assert_eq!(pdf(&paper, &|_| None), pdf(&paper, &|_| None));
         assert!(pdf(&paper, &|_| None).ends_with(b"%%EOF\n"));
-        assert!(!String::from_utf8_lossy(&pdf(&paper, &|_| None)).contains("/F2 6 0 R"), "named and not needed");
+        assert!(
+            !String::from_utf8_lossy(&pdf(&paper, &|_| None)).contains("/F2 6 0 R"),
+            "named and not needed"
+        );
     }
 
     #[test]

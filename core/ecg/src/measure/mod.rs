@@ -233,6 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn a_record_of_a_thousand_hertz_measures_like_its_twin_of_five_hundred() {
+        let at = |rate_hz: f64| measure(&ecg(&Spec { rate_hz, ..Spec::inferior_stemi(4) }));
+        let (slow, fast) = (at(500.0), at(1000.0));
+        assert_eq!(slow.beats_s.len(), fast.beats_s.len());
+        for (a, b) in slow.beats_s.iter().zip(&fast.beats_s) {
+            assert!((a - b).abs() < 0.006, "{a} and {b} s");
+        }
+        let near = |a: Option<f64>, b: Option<f64>, by: f64| {
+            assert!((a.unwrap() - b.unwrap()).abs() <= by, "{a:?} {b:?}")
+        };
+        near(slow.rate_bpm, fast.rate_bpm, 0.5);
+        near(slow.qrs_ms, fast.qrs_ms, 12.0);
+        near(slow.qt_ms, fast.qt_ms, 20.0);
+        near(slow.pr_ms, fast.pr_ms, 20.0);
+        for (a, b) in slow.st_uv.iter().zip(&fast.st_uv) {
+            assert!((a.j60 - b.j60).abs() < 40.0, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
     fn an_inferior_infarct_shows_in_the_st_levels() {
         let m = measure(&ecg(&Spec::inferior_stemi(4)));
         let st = |lead: &str| m.st_uv.iter().find(|s| s.lead == lead).unwrap().j60;

@@ -14,11 +14,11 @@ use crate::model::Ecg;
 /// Beats found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Detection {
-    /// Sample of the largest deflection of each QRS, counted from the start of what is ECG.
+    /// Place of the largest deflection of each QRS, in samples of `rate_hz` from `start_s` on.
     pub beats: Vec<usize>,
-    /// Samples per second.
+    /// Samples per second of detection: the record's own rate, or that of the thinned record.
     pub rate_hz: f64,
-    /// Start of that stretch, s.
+    /// Start of what is ECG, s.
     pub start_s: f64,
 }
 

@@ -145,7 +145,7 @@ pub fn next_due(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes
 fn makes_moot(reached: Stage, stage: Stage) -> bool {
     let preliminary = |s: Stage| matches!(s, Stage::Prelim | Stage::PrelimReceived | Stage::PrelimOpened);
     if !preliminary(reached) {
-        return stage < reached || preliminary(stage) && reached >= Stage::Received;
+        return stage < reached;
     }
     stage < reached && (preliminary(stage) || stage < Stage::Prelim)
 }
@@ -234,6 +234,8 @@ mod tests {
         assert_eq!(next(&times), Stage::Audited);
         assert_eq!(next(&StudyTimes { audited: minute(20), ..times }), Stage::Received);
         assert_eq!(next(&StudyTimes { received: minute(21), ..times }), Stage::Opened);
+        let unseen = StudyTimes { prelim_opened: None, received: minute(21), ..times };
+        assert_eq!(next(&unseen), Stage::PrelimOpened, "a version that arrived has been seen by nobody");
     }
 
     #[test]

@@ -85,7 +85,7 @@ export function StudyPage({ item }: { item: number }) {
         <Alert banner type="warning" title={t('study.missing', { n: study.missing, stored: row.objects_stored, announced: row.objects_announced })} />
       )}
       {study.objects.some((object) => object.conflict) && <Alert banner type="warning" title={t('study.conflict')} />}
-      {study.objects.some((object) => object.other_patient) && <Alert banner type="error" title={t('study.otherPatient')} />}
+      {study.objects.some((object) => object.current && object.other_patient) && <Alert banner type="error" title={t('study.otherPatient')} />}
       <div className="study">
         <Images study={study} beside={beside} />
         <aside className="side">

@@ -2,7 +2,8 @@ import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { BACKGROUND, api, take } from '../api/client';
 import { isProblem } from '../api/problem';
-import { awaitsAudit } from '../api/rules';
+import { addsToOwn, awaitsAudit } from '../api/rules';
+import { useSession } from '../api/session';
 import type { Study } from '../api/types';
 
 /** Input renews the lease at most so often; the shortest lease is two minutes. */
@@ -17,8 +18,8 @@ export interface Held {
   work: Work;
 }
 
-const workOf = (study: Study): Work => {
-  if (awaitsAudit(study.row)) return 'audit';
+const workOf = (study: Study, me: string | undefined): Work => {
+  if (awaitsAudit(study.row)) return addsToOwn(study.row, me) ? 'amend' : 'audit';
   return study.row.state === 'claimed' || study.row.state === 'drafted' ? 'write' : 'amend';
 };
 
@@ -37,6 +38,7 @@ export function useStudy(item: number) {
  */
 export function useDesk(item: number, study: Study | undefined) {
   const cache = useQueryClient();
+  const { me } = useSession();
   const [held, setHeld] = useState<Held>();
   /** Epochs whose end is known: signed or given back here, or refused by the county. */
   const [finished, setFinished] = useState(0);
@@ -47,7 +49,7 @@ export function useDesk(item: number, study: Study | undefined) {
   const heldEpoch = held?.epoch;
   const lost = heldEpoch !== undefined && (refused === heldEpoch || (study !== undefined && mineEpoch !== heldEpoch));
   if (study && mineEpoch !== undefined && heldEpoch === undefined && mineEpoch > finished) {
-    setHeld({ epoch: mineEpoch, work: workOf(study) });
+    setHeld({ epoch: mineEpoch, work: workOf(study, me?.id) });
   }
 
   const refresh = useCallback(() => cache.invalidateQueries({ queryKey: studyKey(item) }), [cache, item]);
@@ -58,9 +60,9 @@ export function useDesk(item: number, study: Study | undefined) {
       queryKey: studyKey(item), staleTime: 0,
       queryFn: () => take(api.GET('/api/v1/worklist/{item}/study', { params: { path: { item } } })),
     });
-    setHeld((before) => ({ epoch: lease.epoch, work: before?.work ?? workOf(fresh) }));
+    setHeld((before) => ({ epoch: lease.epoch, work: before?.work ?? workOf(fresh, me?.id) }));
     return lease;
-  }, [cache, item]);
+  }, [cache, item, me?.id]);
 
   const letGo = useCallback(() => {
     setFinished(heldEpoch ?? 0);

@@ -32,18 +32,6 @@ pub struct Decoded {
     pub unreadable: bool,
 }
 
-/// A name as people write it: of a DICOM name (PS3.5 §6.2.1.2) the ideographic group where there is one, its components in
-/// order; Chinese ones without a space.
-#[must_use]
-pub fn written_name(name: &str) -> String {
-    let mut groups = name.split('=');
-    let (alphabetic, ideographic) = (groups.next().unwrap_or_default(), groups.next().unwrap_or_default());
-    let group = if ideographic.trim_matches('^').is_empty() { alphabetic } else { ideographic };
-    let parts: Vec<&str> = group.split('^').map(str::trim).filter(|part| !part.is_empty()).collect();
-    let chinese = group.chars().any(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}'));
-    parts.join(if chinese { "" } else { " " })
-}
-
 /// One coded character set without code extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
@@ -200,14 +188,20 @@ pub fn visible(text: &str) -> String {
     text.chars().filter(|c| !turns(*c)).map(mark).collect()
 }
 
-/// A person name as people read it: the ideographic group if there is one, else the first; `^` becomes a space between
-/// Latin components and nothing between Chinese ones.
+/// A person name as people write it: of a DICOM name (PS3.5 §6.2.1.2) the ideographic group where it can be read, else the
+/// alphabetic, else the phonetic one, its components in order; Chinese ones without a space.
 #[must_use]
-pub fn display_name(name: &str) -> String {
-    let groups: Vec<&str> = name.split('=').collect();
-    let group = groups.get(1).filter(|g| !g.is_empty()).or_else(|| groups.iter().find(|g| !g.is_empty()));
-    let parts: Vec<&str> = group.map_or("", |g| g).split('^').filter(|p| !p.is_empty()).collect();
-    visible(parts.join(if parts.iter().all(|p| p.is_ascii()) { " " } else { "" }.as_ref()).trim())
+pub fn written_name(name: &str) -> String {
+    let groups: Vec<String> = name.split('=').take(3).map(written_group).collect();
+    let readable = |group: &&String| !group.is_empty() && !group.contains('\u{FFFD}');
+    let order = || [1, 0, 2].iter().filter_map(|i| groups.get(*i));
+    order().find(readable).or_else(|| order().find(|group| !group.is_empty())).cloned().unwrap_or_default()
+}
+
+fn written_group(group: &str) -> String {
+    let parts: Vec<&str> = group.split('^').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let chinese = group.chars().any(|c| matches!(c, '\u{3400}'..='\u{9fff}' | '\u{20000}'..='\u{3ffff}'));
+    visible(parts.join(if chinese { "" } else { " " }).trim())
 }
 
 #[cfg(test)]

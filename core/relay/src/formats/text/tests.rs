@@ -137,7 +137,7 @@ fn any_bytes_under_any_term_decode_without_panic() {
             .collect();
         for term in terms {
             for field in [Field::Name, Field::Line, Field::Paragraph] {
-                let _ = display_name(&Charset::of(term).decode(&bytes, field).text);
+                let _ = written_name(&Charset::of(term).decode(&bytes, field).text);
             }
         }
     }
@@ -145,8 +145,8 @@ fn any_bytes_under_any_term_decode_without_panic() {
 
 #[test]
 fn names_are_shown_without_forging_the_line() {
-    assert_eq!(display_name("Ceshi^Yi=测试^一=ㄘㄜˋ"), "测试一");
-    assert_eq!(display_name("Smith^John"), "Smith John");
+    assert_eq!(written_name("Ceshi^Yi=测试^一=ㄘㄜˋ"), "测试一");
+    assert_eq!(written_name("Smith^John"), "Smith John");
     assert_eq!(visible("张\u{202E}三\r\nX: 1"), "张三\u{2423}\u{2423}X: 1");
 }
 
@@ -158,6 +158,10 @@ fn a_name_is_written_as_people_write_it() {
         ("Zhang^San=^", "Zhang San"),
         ("ZHANG^SAN^^^", "ZHANG SAN"),
         ("Müller^Anna", "Müller Anna"),
+        ("Zhang^San= ^", "Zhang San"),
+        ("Zhang^San=\u{FFFD}\u{FFFD}", "Zhang San"),
+        ("\u{FFFD}\u{FFFD}", "\u{FFFD}\u{FFFD}"),
+        ("==ㄓㄤ^ㄙㄢ", "ㄓㄤ ㄙㄢ"),
         ("王小东", "王小东"),
         ("", ""),
     ] {
