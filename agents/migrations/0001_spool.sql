@@ -137,6 +137,7 @@ CREATE TABLE report (
     letter              TEXT PRIMARY KEY REFERENCES letter(id),
     report_id           TEXT NOT NULL,
     version             INTEGER NOT NULL,
+    paper_version       INTEGER NOT NULL,          -- the number that paper shows
     kind                INTEGER NOT NULL,
     study               TEXT NOT NULL,
     package             BLOB NOT NULL,

@@ -12,6 +12,8 @@ CREATE TABLE clinic (
   id              TEXT PRIMARY KEY,
   name            TEXT NOT NULL,
   duty_phone      TEXT,
+  -- 组织机构代码, printed on reports
+  organization_code TEXT,
   -- JSON: {"offset_minutes":480,"days":[[["08:00","12:00"],["14:00","17:30"]], … seven, Monday first]}; {} = duty calendar
   opening_hours   TEXT NOT NULL DEFAULT '{}',
   online          INTEGER NOT NULL DEFAULT 0,
@@ -321,10 +323,14 @@ CREATE TABLE report_version (
   received_at    INTEGER,
   opened_at      INTEGER,
   opened_by      TEXT,
+  -- when the row was last held against its package, and where it differed
+  proved_at      INTEGER NOT NULL DEFAULT 0,
+  damage         TEXT,
   PRIMARY KEY (report, version)
 ) STRICT;
 CREATE INDEX report_version_letter ON report_version (letter);
 CREATE INDEX report_version_text ON report_version (text_id);
+CREATE INDEX report_version_proved ON report_version (proved_at);
 
 -- 作废: versions that may not be used any more, up to and with this one; newer ones stand.
 CREATE TABLE report_void (
@@ -403,6 +409,8 @@ CREATE TABLE critical (
   raised_by_name TEXT NOT NULL,
   raised_at     INTEGER NOT NULL,
   letter        TEXT NOT NULL REFERENCES letter (id),
+  -- steps of the ladder taken because nobody had read it back: 1 second contact, 2 duty chief, 3 county emergency
+  escalated     INTEGER NOT NULL DEFAULT 0,
   received_at   INTEGER,
   read_back_by  TEXT,
   read_back_at  INTEGER,
@@ -412,6 +420,7 @@ CREATE TABLE critical (
   action_text   INTEGER REFERENCES report_text (id)
 ) STRICT;
 CREATE INDEX critical_study ON critical (study_id);
+CREATE INDEX critical_unread ON critical (raised_at) WHERE read_back_at IS NULL;
 CREATE UNIQUE INDEX critical_letter ON critical (letter);
 
 CREATE TABLE retake (
@@ -436,6 +445,8 @@ CREATE TABLE account (
   roles          TEXT NOT NULL,
   clinics        TEXT NOT NULL,
   kinds          TEXT NOT NULL,
+  -- 执业证书编号, printed under signatures
+  license_no     TEXT,
   password_hash  TEXT NOT NULL,
   totp_secret    TEXT,
   totp_last_step INTEGER,

@@ -69,6 +69,9 @@ pub struct SiteConfig {
     pub id: String,
     /// Hospital as printed on reports.
     pub hospital: String,
+    /// Organisation code (组织机构代码) of the hospital, printed on reports.
+    #[serde(default)]
+    pub organization_code: Option<String>,
     /// Telephone of the duty reader, shown at the clinics.
     #[serde(default)]
     pub duty_phone: Option<String>,
@@ -231,7 +234,7 @@ pub fn template(id: &str, hospital: &str, link: SocketAddr, web: SocketAddr, met
     format!(
         "# Relay gateway. Unknown fields are refused.\n\n\
          [site]\nid = {}            # part of report numbers and events\nhospital = {}   # printed on reports\n\
-         # duty_phone = \"0000-1234567\"  # shown at the clinics\n\n\
+         # organization_code = \"12140000A\"  # printed on reports\n# duty_phone = \"0000-1234567\"  # shown at the clinics\n\n\
          [link]                   # agents, QUIC over UDP\nlisten = \"{link}\"\n\n\
          [web]                    # people and enrolment, HTTPS\nlisten = \"{web}\"\n\n\
          [metrics]                # Prometheus, plain HTTP, counts only\nlisten = \"{metrics}\"\n\n\

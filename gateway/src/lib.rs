@@ -22,3 +22,4 @@ pub mod store;
 pub mod telemetry;
 pub mod trail;
 pub mod trust;
+pub mod whole;

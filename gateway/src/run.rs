@@ -9,12 +9,13 @@ use crate::home::{Addresses, Home};
 use crate::ingest::Ingest;
 use crate::lifecycle::Stages;
 use crate::link::{LinkConfig, LinkListener};
-use crate::reports::{CountyTrust, FileVault, PinGate, Press, Site};
+use crate::reports::{CountyTrust, FileVault, PinGate, Press, Proofs, Site};
 use crate::returns::Returns;
 use crate::store::Store;
 use crate::telemetry;
 use crate::trail::{CertificateJudge, FrontDesk, StoreTrail};
 use crate::trust::Trust;
+use crate::whole::Whole;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use relay_certs::authority::{Authority, CRL_FILE};
@@ -47,6 +48,10 @@ async fn assemble(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Parts> {
     let policy = Arc::new(config.policy(home.path())?);
+    tracing::warn!(
+        settings = policy.not_acted_on().join(", "),
+        "settings of the policy that the gateway does not act on yet"
+    );
     let store = Store::open(home.path(), Arc::new(RealDisk)).await.context("opening the store")?;
     let fonts =
         relay_report::Fonts::load(config.report.font_dir.as_deref()).context("loading the report fonts")?;
@@ -55,12 +60,15 @@ async fn assemble(
         site: Site {
             id: config.site.id.clone(),
             hospital: config.site.hospital.clone(),
+            code: config.site.organization_code.clone(),
             phone: config.site.duty_phone.clone(),
         },
         fonts: Arc::new(fonts),
         signers: PinGate::new(Arc::new(FileVault::new(home.signers()))),
         policy: Arc::clone(&policy),
         trust: trust.clone(),
+        whole: Whole::default(),
+        proofs: Proofs::default(),
     };
     let desk = CountyDesk::new(store.clone(), press, Arc::new(StoreTrail(store.clone())));
     let ingest = Ingest::new(store.clone(), Arc::clone(&clock), Arc::clone(&policy), config.room());

@@ -14,6 +14,7 @@ use relay_agent::spool::{Spool, SpoolLimits, SpoolOptions};
 use relay_core::clock::{Clock as _, SystemClock};
 use relay_core::durable::RealDisk;
 use relay_core::ids::{ClinicId, ObjectHash};
+use relay_gateway::home::Home;
 use relay_gateway::operate::verify::verify_store;
 use relay_gateway::store::Store;
 use relay_tests::demo::Town;
@@ -181,7 +182,8 @@ fn whole(blobs: &Path, hash: &[u8]) {
 /// Opens the gateway's own store on the disk, proves all of it and looks for what was promised.
 async fn county_keeps(home: &Path, promises: &[&Promise]) {
     let store = Store::open(home, Arc::new(RealDisk)).await.unwrap();
-    let proof = verify_store(&store, SystemClock.now()).await.unwrap();
+    let trust = relay_gateway::operate::trust(&Home(home.to_owned()));
+    let proof = verify_store(&store, trust.as_ref(), SystemClock.now()).await.unwrap();
     store.close().await;
     assert!(proof.ok, "{proof:?}");
     let pool = database(&home.join("county.db")).await;

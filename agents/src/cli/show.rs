@@ -188,7 +188,14 @@ fn report_line(r: &ReportRow) -> String {
         }
     };
     let opened = r.opened_by.as_ref().map_or_else(|| "未打开".to_owned(), |who| format!("{who} 已打开"));
-    format!("{}  {} v{} {}  {}  {state}  {opened}", r.letter, r.report_id, r.version, r.kind.zh(), r.study)
+    format!(
+        "{}  {} v{} {}  {}  {state}  {opened}",
+        r.letter,
+        r.report_id,
+        r.paper_version,
+        r.kind.zh(),
+        r.study
+    )
 }
 
 fn status_lines(view: &Overview, page: &str) -> Vec<String> {

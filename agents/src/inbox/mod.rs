@@ -167,6 +167,7 @@ fn insert_of(verified: &VerifiedReport) -> ReportInsert {
     ReportInsert {
         report_id: verified.report_id().clone(),
         version: verified.version(),
+        paper_version: verified.paper_version(),
         kind: verified.kind(),
         author: verified.author().doctor.name.clone(),
         reviewer: verified.reviewer().map(|r| r.doctor.name.clone()),

@@ -20,8 +20,10 @@ const MAX_VERSIONS: i64 = 500;
 pub struct ReportInsert {
     /// The report.
     pub report_id: ReportId,
-    /// Its version.
+    /// Its version, over all kinds.
     pub version: u32,
+    /// The number that paper shows and people are told.
+    pub paper_version: u32,
     /// Preliminary, final, addendum, correction.
     pub kind: ReportKind,
     /// Name of the author.
@@ -45,8 +47,10 @@ pub struct ReportRow {
     pub letter: LetterId,
     /// The report.
     pub report_id: ReportId,
-    /// Its version.
+    /// Its version, over all kinds.
     pub version: u32,
+    /// The number that paper shows and people are told.
+    pub paper_version: u32,
     /// Preliminary, final, addendum, correction.
     pub kind: ReportKind,
     /// The study it reads.
@@ -136,12 +140,14 @@ impl Spool {
         }
         if other.is_none() {
             sqlx::query(
-                "INSERT INTO report (letter, report_id, version, kind, study, package, author, reviewer, signed_at,
-                    reviewed_at, demo, revision, verified_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO report (letter, report_id, version, paper_version, kind, study, package, author, reviewer,
+                    signed_at, reviewed_at, demo, revision, verified_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )
             .bind(head.id.as_str())
             .bind(report.report_id.as_str())
             .bind(report.version)
+            .bind(report.paper_version)
             .bind(report.kind.number())
             .bind(head.study.as_str())
             .bind(head.hash.0.as_slice())
@@ -263,6 +269,7 @@ fn report_of(row: &SqliteRow) -> Result<ReportRow, SpoolError> {
         letter: cells.read("letter", |id: String| LetterId::parse(&id).ok())?,
         report_id: cells.read("report_id", |id: String| ReportId::parse(&id).ok())?,
         version: cells.get("version")?,
+        paper_version: cells.get("paper_version")?,
         kind: cells.read("kind", ReportKind::from_number)?,
         study: cells.study("study")?,
         patient_name: view::patient_name(&cells),

@@ -101,6 +101,12 @@ impl VerifiedReport {
         self.review_manifest().map_or(self.manifest.version, |review| review.version)
     }
 
+    /// The number that paper shows of the released version, which people are told.
+    #[must_use]
+    pub fn paper_version(&self) -> u32 {
+        self.review_manifest().map_or(self.manifest.paper_version, |review| review.paper_version)
+    }
+
     /// The version that the released one replaces or adds to.
     #[must_use]
     pub fn previous(&self) -> Option<u32> {

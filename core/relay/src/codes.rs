@@ -113,6 +113,8 @@ codes! {
     Busy = 22, "BUSY", Receiver, 503, "对方繁忙，请稍后重试", "busy; come back later";
     /// The receiver is shutting down.
     ShuttingDown = 23, "SHUTTING_DOWN", Receiver, 503, "对方正在重启", "shutting down";
+    /// Stored bytes are not those of their address, or are gone; they are not shown.
+    Damaged = 24, "DAMAGED", Receiver, 500, "存储的内容已损坏或丢失，未予显示", "the stored bytes are damaged or lost; they are not shown";
     /// The certificate is not from this county's CA.
     CertificateUnknownCa = 30, "CERTIFICATE_UNKNOWN_CA", Authority, 403, "证书不是本县CA签发", "the certificate is not from this county's CA";
     /// The certificate has expired or is not yet valid.

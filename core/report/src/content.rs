@@ -325,6 +325,26 @@ impl QtcFormula {
     }
 }
 
+/// Who measured an ECG: both are for reference, and paper says which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeasuredBy {
+    /// The cart.
+    Device,
+    /// This software, from the samples.
+    Software,
+}
+
+impl MeasuredBy {
+    /// The words on paper.
+    pub fn zh(self) -> &'static str {
+        match self {
+            Self::Device => "机器测量（参考测量值）",
+            Self::Software => "软件测量·估计值（参考测量值）",
+        }
+    }
+}
+
 /// 心电图诊断分类.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -384,6 +404,9 @@ pub struct EcgFindings {
     pub rv5_uv: Option<i32>,
     /// S in V1, µV (magnitude).
     pub sv1_uv: Option<i32>,
+    /// Who measured; `None` = the reader, or nothing is measured.
+    #[serde(default)]
+    pub measured_by: Option<MeasuredBy>,
     /// Class of the diagnosis.
     pub class: Option<EcgClass>,
 }

@@ -21,9 +21,9 @@ mod samples;
 mod time;
 
 pub use content::{
-    Critical, EcgClass, EcgFindings, Exam, ExamKind, Laterality, Organization, Patient, PriorityClass,
-    QtcFormula, Replaces, ReportContent, ReportKind, ReportText, Request, ResultFlag, Sex, Signatory,
-    StudyKey, UtcMillis,
+    Critical, EcgClass, EcgFindings, Exam, ExamKind, Laterality, MeasuredBy, Organization, Patient,
+    PriorityClass, QtcFormula, Replaces, ReportContent, ReportKind, ReportText, Request, ResultFlag, Sex,
+    Signatory, StudyKey, UtcMillis,
 };
 pub use error::{CanonicalError, ContentError, FontError, RenderError};
 pub use fhir::{ReportSummary, canonical_json, canonical_plan_json};

@@ -152,6 +152,7 @@ pub(crate) fn ecg() -> ReportContent {
         t_axis: Some(-18),
         rv5_uv: Some(1_420),
         sv1_uv: Some(860),
+        measured_by: None,
         class: Some(EcgClass::Abnormal),
     };
     report.author = signatory("刘芳", "主治医师", "Y0877", 7);

@@ -8,6 +8,7 @@ pub(crate) mod silence;
 pub mod sweep;
 
 use crate::desk::CountyDesk;
+use crate::reports::escalate;
 use crate::returns;
 use crate::store::{Store, StoreError};
 use futures::FutureExt as _;
@@ -92,6 +93,7 @@ impl Background {
             self.nudges(Arc::clone(&status), Arc::clone(&preview), stop.clone()),
             every("leases", QUICK, Arc::clone(&quiet), stop.clone(), || self.leases()),
             every("statuses", QUICK, Arc::clone(&status), stop.clone(), || self.statuses(&status)),
+            every("critical", QUICK, Arc::clone(&quiet), stop.clone(), || self.critical()),
             every("previews", QUICK, Arc::clone(&preview), stop.clone(), || preview::make_due(
                 &self.store,
                 &self.decoders,
@@ -114,6 +116,9 @@ impl Background {
                 &self.store,
                 self.clock.now()
             )),
+            every("versions", SLOW, Arc::clone(&quiet), stop.clone(), || self
+                .desk
+                .prove_versions(self.clock.now())),
             every("sweep", SLOW, quiet, stop, || sweep::old(&self.store, self.clock.now())),
         );
     }
@@ -138,6 +143,14 @@ impl Background {
             }
             // A new item is both a study's and the queue's.
         }
+    }
+
+    async fn critical(&self) -> Result<(), StoreError> {
+        let (policy, now) = (Arc::clone(&self.policy), self.clock.now());
+        let taken =
+            self.store.write(move |tx| Box::pin(async move { escalate(tx, &policy, now).await })).await?;
+        metrics::counter!("relay_critical_escalations_total").increment(taken);
+        Ok(())
     }
 
     async fn leases(&self) -> Result<(), StoreError> {

@@ -57,7 +57,10 @@ pub(super) async fn make_due(
 async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<(), (String, bool)> {
     let hash = ObjectHash::from_hex(&job.subject).map_err(|e| (e.to_string(), true))?;
     let (from, to, disk) = (store.blobs().path_of(&hash), store.preview_path(&hash), store.disk().clone());
+    let blobs = store.blobs().clone();
     let made = decoders.run(PREVIEW_MIB, move || {
+        // A picture is made of what was received, or not at all.
+        blobs.check(&hash).map_err(|e| Problem(Refusal::new(Code::Damaged, "object", e.to_string())))?;
         if let Some(dir) = to.parent() {
             disk.create_dir_all(dir)
                 .map_err(|e| Problem(Refusal::new(Code::StorageFailed, "preview", e.to_string())))?;

@@ -1,6 +1,7 @@
 //! Reads stored bytes back and proves their hashes, a few at a time, oldest proof first.
 
-use crate::store::{Columns, NewEvent, Store, StoreError, event, one_row};
+use crate::reports::{CountyTrust, Difference, Proofs, Stated, stated};
+use crate::store::{Columns, NewEvent, Store, StoreError, event, one_row, signed};
 use relay_core::clock::{DAY_MS, UtcMs};
 use relay_core::durable::BlobError;
 use relay_core::ids::{ObjectHash, Sha256};
@@ -8,6 +9,8 @@ use serde_json::json;
 
 /// Bytes read in one round: a few seconds of a slow disk, so that reading and ingest are not disturbed.
 const ROUND_BYTES: u64 = 256 * 1024 * 1024;
+/// Studies whose signed versions are proved in one round at most: a few milliseconds each.
+const ROUND_STUDIES: i64 = 50;
 /// Objects proved in one round at most.
 const ROUND_OBJECTS: i64 = 200;
 /// A proof is good for this long.
@@ -180,4 +183,102 @@ pub(super) async fn some(store: &Store, now: UtcMs) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Holds signed versions against their packages, oldest proof first; a difference is an event. One row that cannot be read
+/// keeps no other waiting.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn versions(
+    store: &Store,
+    proofs: &Proofs,
+    trust: &CountyTrust,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let studies: Vec<i64> = sqlx::query_scalar(
+        "SELECT r.study_id FROM report_version v JOIN report r ON r.id = v.report WHERE v.proved_at < $1
+         GROUP BY r.study_id ORDER BY min(v.proved_at) LIMIT $2",
+    )
+    .bind(now.plus_ms(-PROOF_MS).0)
+    .bind(ROUND_STUDIES)
+    .fetch_all(&mut *store.read().await?)
+    .await
+    .map_err(StoreError::database("look for versions to prove"))?;
+    for study in studies {
+        if let Err(error) = versions_of(store, proofs, trust, study, now).await {
+            super::failed("scrub", &format!("versions of study {study}"), &error);
+        }
+    }
+    Ok(())
+}
+
+async fn versions_of(
+    store: &Store,
+    proofs: &Proofs,
+    trust: &CountyTrust,
+    study: i64,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let read = stated(&mut *store.read().await?, study).await;
+    let (found, unreadable) = match read {
+        Ok(stated) => {
+            let proved = proofs.of(store, trust, stated.clone(), now).await.map_err(StoreError::Refused)?;
+            (stated.into_iter().zip(proved.into_iter().map(|p| p.difference)).collect(), None)
+        }
+        // Told, and passed over until the next turn.
+        Err(error @ StoreError::Corrupt { .. }) => (Vec::new(), Some(error)),
+        Err(error) => return Err(error),
+    };
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                for (one, difference) in found {
+                    record_version(tx, &one, difference, now).await?;
+                }
+                sqlx::query(
+                    "UPDATE report_version SET proved_at = $2 WHERE report IN (SELECT id FROM report WHERE study_id = $1)",
+                )
+                .bind(study)
+                .bind(now.0)
+                .execute(tx)
+                .await
+                .map(|_| ())
+                .map_err(StoreError::database("record a proof"))
+            })
+        })
+        .await?;
+    unreadable.map_or(Ok(()), Err)
+}
+
+async fn record_version(
+    tx: &mut sqlx::SqliteConnection,
+    one: &Stated,
+    difference: Option<Difference>,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let damage = difference.as_ref().map(|d| format!("{}.{}", d.table, d.field));
+    let done = sqlx::query(
+        "UPDATE report_version SET damage = $3 WHERE report = $1 AND version = $2 AND damage IS NOT $3",
+    )
+    .bind(one.report())
+    .bind(signed(one.version())?)
+    .bind(&damage)
+    .execute(&mut *tx)
+    .await
+    .map_err(StoreError::database("record a difference"))?;
+    let Some(difference) = difference.filter(|_| done.rows_affected() > 0) else { return Ok(()) };
+    tracing::error!(report = one.key(), %difference, "a signed version is not what its rows say");
+    let found = NewEvent {
+        at: now,
+        actor: "county",
+        kind: "report.damaged",
+        subject: one.key(),
+        clinic: Some(one.clinic()),
+        study_id: Some(one.study()),
+        work_item: None,
+        class: None,
+        body: json!({ "table": difference.table, "row": difference.row, "field": difference.field }),
+    };
+    event::append(tx, found).await.map(|_| ())
 }

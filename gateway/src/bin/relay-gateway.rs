@@ -7,13 +7,13 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use relay_core::clock::{Clock as _, DAY_MS, HOUR_MS, SystemClock};
+use relay_core::clock::{Clock as _, DAY_MS, HOUR_MS, SystemClock, UtcMs};
 use relay_core::ids::{ClinicId, LetterId, PersonId, StudyUid};
 use relay_core::study::Kind;
 use relay_gateway::config::{Config, LogSection};
 use relay_gateway::home::Home;
 use relay_gateway::lifecycle::{Signals, Stages, lock_home};
-use relay_gateway::operate::{backup, doctor, export, init, open_store, people, verify};
+use relay_gateway::operate::{self, backup, doctor, export, init, open_store, people, verify};
 use relay_gateway::store::Store;
 use relay_gateway::{audit, returns, run, telemetry};
 use std::io::{BufRead as _, Write as _};
@@ -159,6 +159,26 @@ enum Clinic {
         #[arg(long)]
         json: bool,
     },
+    /// 修改机构的名称、电话、开放时间、代码；未写的不变 / change a clinic; what is not named stays
+    Set(ClinicSet),
+}
+
+#[derive(Debug, Args)]
+struct ClinicSet {
+    /// 机构编号 / clinic id
+    id: String,
+    /// 名称 / name
+    #[arg(long)]
+    name: Option<String>,
+    /// 值班电话 / duty telephone shown there
+    #[arg(long)]
+    phone: Option<String>,
+    /// 开放时间 JSON，{} = 同县级值班表 / opening hours as JSON, {} = the county's duty calendar
+    #[arg(long)]
+    hours: Option<String>,
+    /// 组织机构代码，打印在报告上 / organisation code, printed on reports
+    #[arg(long)]
+    organization_code: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +207,13 @@ enum Account {
         /// 机构，可多次 / clinic; repeat
         #[arg(long = "clinic")]
         clinics: Vec<String>,
+    },
+    /// 设置执业证书编号，打印在签名处 / set the licence number, printed under signatures
+    License {
+        /// 工号 / employee id
+        id: String,
+        /// 编号 / number
+        number: String,
     },
     /// 停用账号 / close an account
     Disable {
@@ -387,8 +414,13 @@ async fn offer_again(store: &Store, id: Option<&str>) -> anyhow::Result<()> {
 }
 
 async fn clinic(home: &Home, command: Clinic, rng: &mut StdRng) -> anyhow::Result<()> {
-    let Clinic::Add { id, name, phone, hours, code_hours, json } = command;
     let now = SystemClock.now();
+    let (id, name, phone, hours, code_hours, json) = match command {
+        Clinic::Add { id, name, phone, hours, code_hours, json } => {
+            (id, name, phone, hours, code_hours, json)
+        }
+        Clinic::Set(set) => return set_clinic(home, set, now).await,
+    };
     let id = ClinicId::parse(&id)?;
     let store = open_store(home).await?;
     let new = people::NewClinic { id: id.clone(), name, duty_phone: phone, hours };
@@ -416,6 +448,21 @@ async fn clinic(home: &Home, command: Clinic, rng: &mut StdRng) -> anyhow::Resul
     ))
 }
 
+async fn set_clinic(home: &Home, set: ClinicSet, now: UtcMs) -> anyhow::Result<()> {
+    let change = people::ClinicChange {
+        id: ClinicId::parse(&set.id)?,
+        name: set.name,
+        duty_phone: set.phone,
+        hours: set.hours,
+        organization_code: set.organization_code,
+    };
+    let store = open_store(home).await?;
+    let done = people::change_clinic(&store, change, now).await;
+    store.close().await;
+    done?;
+    say(&format!("{}: 已修改 / changed", set.id))
+}
+
 async fn account(home: &Home, command: Account, rng: &mut StdRng) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let store = open_store(home).await?;
@@ -440,6 +487,9 @@ async fn account(home: &Home, command: Account, rng: &mut StdRng) -> anyhow::Res
         }
         Account::Clinics { id, clinics: c } => {
             people::serve_clinics(&store, &PersonId::parse(&id)?, &clinics(&c)?, now).await
+        }
+        Account::License { id, number } => {
+            people::set_license(&store, &PersonId::parse(&id)?, &number, now).await
         }
         Account::Disable { id } => people::disable_account(&store, &PersonId::parse(&id)?, now).await,
     };
@@ -467,21 +517,24 @@ async fn examine(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
 
 async fn verify_store(home: &Home, json: bool) -> anyhow::Result<ExitCode> {
     let store = open_store(home).await?;
-    let report = verify::verify_store(&store, SystemClock.now()).await;
+    let trust = operate::trust(home);
+    let report = verify::verify_store(&store, trust.as_ref(), SystemClock.now()).await;
     store.close().await;
     let report = report?;
     if json {
         say_json(&report)?;
     } else {
         say(&format!(
-            "{} 个文件 {} 字节，{} 份信件，审计 {} 条 / {} objects, {} bytes, {} papers, {} audit entries, {} orphans",
+            "{} 个文件 {} 字节，{} 份信件，{} 个签发版本，审计 {} 条 / {} objects, {} bytes, {} papers, {} signed versions, {} audit entries, {} orphans",
             report.objects,
             report.bytes,
             report.papers,
+            report.versions,
             report.audit_entries,
             report.objects,
             report.bytes,
             report.papers,
+            report.versions,
             report.audit_entries,
             report.orphans
         ))?;

@@ -35,15 +35,21 @@ pub(super) async fn throughput(
     let count = |wanted: &dyn Fn(&&Counted) -> bool| studies.iter().filter(wanted).count() as u64;
     let fell_due = |s: &&Counted| s.due_at >= day && s.due_at <= now;
     let on_time = |s: &&Counted| fell_due(s) && s.received_at.is_some_and(|at| at <= s.due_at);
-    let oldest = studies.iter().filter(|s| s.open).map(|s| s.arrived_at).min();
+    let oldest = |wanted: &dyn Fn(&&Counted) -> bool| {
+        let first = studies.iter().filter(wanted).filter(|s| s.open).map(|s| s.arrived_at).min();
+        first.map(|at| now.since(at))
+    };
     let mut clinics = clinics(tx).await?;
     for figure in &mut clinics {
         let of = |wanted: &dyn Fn(&&Counted) -> bool| count(&|s| s.clinic == figure.clinic && wanted(s));
         figure.received = of(&|s| today(Some(s.arrived_at)));
+        figure.reported = of(&|s| today(s.times.reported));
         figure.returned = of(&|s| today(s.times.received));
         figure.due = of(&fell_due);
         figure.on_time = of(&on_time);
         figure.backlog = of(&|s| s.open);
+        figure.backlog_oldest_ms = oldest(&|s| s.clinic == figure.clinic);
+        figure.stages = stages(studies.iter().filter(|s| s.clinic == figure.clinic), day);
     }
     Ok(Throughput {
         day_start_ms: day.0,
@@ -54,8 +60,8 @@ pub(super) async fn throughput(
         due: count(&fell_due),
         on_time: count(&on_time),
         backlog: count(&|s| s.open),
-        backlog_oldest_ms: oldest.map(|at| now.since(at)),
-        stages: stages(&studies, day),
+        backlog_oldest_ms: oldest(&|_| true),
+        stages: stages(studies.iter(), day),
         clinics,
     })
 }
@@ -109,7 +115,8 @@ async fn studies(
 /// of those nothing but type, time and kind of version.
 async fn times(tx: &mut SqliteConnection, since: UtcMs) -> Result<BTreeMap<i64, StudyTimes>, StoreError> {
     let sql = format!(
-        "SELECT study_id, type, at, json_extract(body, '$.kind') AS report FROM event
+        "SELECT study_id, type, at, json_extract(body, '$.kind') AS report,
+           json_extract(body, '$.becomes') AS becomes FROM event
          WHERE study_id IN ({COUNTED}) AND type IN (SELECT value FROM json_each($3)) ORDER BY study_id, seq"
     );
     let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -121,9 +128,8 @@ async fn times(tx: &mut SqliteConnection, since: UtcMs) -> Result<BTreeMap<i64, 
     while let Some(row) = rows.try_next().await.map_err(StoreError::database("read the day's events"))? {
         let c = Columns::of(&row, "event", "?");
         let (study, kind): (i64, String) = (c.get("study_id")?, c.get("type")?);
-        let report: Option<String> = c.get("report")?;
-        let moment =
-            sla::Moment { kind: &kind, at: c.time("at")?, report: report.and_then(|word| word.parse().ok()) };
+        let (report, becomes) = (sla::report_kind(c, "report")?, sla::report_kind(c, "becomes")?);
+        let moment = sla::Moment { kind: &kind, at: c.time("at")?, report, becomes };
         folding.entry(study).or_insert_with(|| sla::Fold::new(UtcMs(0))).take(moment);
     }
     Ok(folding.into_iter().map(|(study, fold)| (study, fold.times())).collect())
@@ -146,17 +152,20 @@ async fn clinics(tx: &mut SqliteConnection) -> Result<Vec<ClinicFigure>, StoreEr
                 heard_at_ms: c.get("heard_at")?,
                 silent: c.get::<Option<i64>>("silent_since")?.is_some(),
                 received: 0,
+                reported: 0,
                 returned: 0,
                 due: 0,
                 on_time: 0,
                 backlog: 0,
+                backlog_oldest_ms: None,
+                stages: Vec::new(),
             })
         })
         .collect()
 }
 
 /// Stage durations of studies that arrived today.
-fn stages(studies: &[Counted], day: UtcMs) -> Vec<StageFigure> {
+fn stages<'s>(studies: impl Iterator<Item = &'s Counted> + Clone, day: UtcMs) -> Vec<StageFigure> {
     type Ends = fn(&Counted) -> (Option<UtcMs>, Option<UtcMs>);
     let ends: [(&str, Ends); 6] = [
         ("link", |s| (Some(s.first_object_at), Some(s.arrived_at))),
@@ -169,7 +178,7 @@ fn stages(studies: &[Counted], day: UtcMs) -> Vec<StageFigure> {
     ends.iter()
         .map(|(stage, ends)| {
             let mut durations: Vec<i64> = studies
-                .iter()
+                .clone()
                 .filter(|s| s.arrived_at >= day)
                 .filter_map(|s| match ends(s) {
                     (Some(from), Some(to)) => Some(to.since(from).max(0)),

@@ -8,6 +8,7 @@ mod study;
 #[cfg(test)]
 mod tests;
 
+use crate::background::scrub;
 use crate::queue;
 use crate::reports::{self, Press, Retake};
 use crate::store::{Scope, Store, StoreError, StoredEvent, event};
@@ -69,6 +70,14 @@ impl CountyDesk {
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }
+    }
+
+    /// Holds the signed versions whose proof is the oldest against their packages. Idempotent; for the background.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn prove_versions(&self, now: UtcMs) -> Result<(), StoreError> {
+        scrub::versions(&self.store, &self.press.proofs, &self.press.trust, now).await
     }
 
     /// Ends leases whose time is over. Idempotent; for the background.
@@ -241,7 +250,7 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<Vec<WorkRow>, Refusal> {
         let mut read = self.store.read().await?;
-        let mut rows = queue::rows(&mut read, &scope(reader), &reader.id, &reader.kinds, filter).await?;
+        let mut rows = queue::rows(&mut read, &scope(reader), &reader.id, &reader.kinds, filter, now).await?;
         for row in &mut rows {
             row.lease = row.lease.take().filter(|lease| now < lease.expires_at);
         }
@@ -308,17 +317,23 @@ impl ReadingDesk for CountyDesk {
         Ok(())
     }
 
-    async fn study(&self, reader: &Reader, item: i64, _now: UtcMs) -> Result<StudyView, Refusal> {
+    async fn study(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<StudyView, Refusal> {
         let mut read = self.store.read().await?;
         let (study_id, row) = queue::by_item(&mut read, &scope(reader), item).await?;
-        Ok(study::view(&mut read, &scope(reader), study_id, row).await?)
+        let mut view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        let stated = reports::stated(&mut read, study_id).await?;
+        drop(read);
+        self.press.proofs.mark(&self.store, &self.press.trust, stated, &mut view, now).await?;
+        Ok(view)
     }
 
     async fn study_by_key(&self, reader: &Reader, key: &StudyKey, now: UtcMs) -> Result<StudyView, Refusal> {
         let mut read = self.store.read().await?;
         let (study_id, row) = queue::by_study(&mut read, &scope(reader), key).await?;
-        let view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        let mut view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        let stated = reports::stated(&mut read, study_id).await?;
         drop(read);
+        self.press.proofs.mark(&self.store, &self.press.trust, stated, &mut view, now).await?;
         self.audit.record(reader.id.as_str(), "study.open_prior", &key.to_string(), true, now).await;
         Ok(view)
     }
@@ -328,10 +343,12 @@ impl ReadingDesk for CountyDesk {
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
+        now: UtcMs,
     ) -> Result<PathBuf, Refusal> {
         let mut read = self.store.read().await?;
-        study::require_object(&mut read, &scope(reader), study, object).await?;
-        Ok(self.store.blobs().path_of(object))
+        let status = study::require_object(&mut read, &scope(reader), study, object).await?;
+        drop(read);
+        self.press.whole.path(&self.store, object, &status, now).await
     }
 
     async fn preview_path(
@@ -339,9 +356,10 @@ impl ReadingDesk for CountyDesk {
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
+        now: UtcMs,
     ) -> Result<Option<PathBuf>, Refusal> {
-        let mut read = self.store.read().await?;
-        study::require_object(&mut read, &scope(reader), study, object).await?;
+        // A picture of what is damaged would hide that it is.
+        self.object_path(reader, study, object, now).await?;
         let path = self.store.preview_path(object);
         Ok(tokio::fs::try_exists(&path).await.unwrap_or(false).then_some(path))
     }
@@ -458,9 +476,10 @@ impl ReadingDesk for CountyDesk {
         version: u32,
     ) -> Result<Vec<u8>, Refusal> {
         let mut read = self.store.read().await?;
-        let hash = reports::package_hash(&mut read, &scope(reader), report, version).await?;
+        let (hash, clinic) = reports::package_hash(&mut read, &scope(reader), report, version).await?;
         drop(read);
-        reports::read_package(&self.store, hash).await
+        let bytes = reports::read_package(&self.store, hash, &format!("{report} v{version}")).await?;
+        reports::signed_package(&self.press.trust, bytes, clinic, (report, version)).await
     }
 
     async fn events_after(&self, reader: &Reader, seq: i64, limit: u32) -> Result<Vec<LiveEvent>, Refusal> {

@@ -81,28 +81,25 @@ async fn objects(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<StudyOb
         .collect()
 }
 
-/// Proves that the object belongs to a study in scope.
+/// The status of an object's bytes, when it belongs to a study in scope.
 pub(super) async fn require_object(
     tx: &mut SqliteConnection,
     scope: &Scope,
     study: &StudyKey,
     object: &ObjectHash,
-) -> Result<(), StoreError> {
+) -> Result<String, StoreError> {
     if !scope.allows(&study.clinic) {
         return Err(StoreError::refuse(Code::NotFound, "study", "no such study for this reader"));
     }
-    let found: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM object o JOIN study s ON s.id = o.study_id
+    let found: Option<String> = sqlx::query_scalar(
+        "SELECT l.status FROM object o JOIN study s ON s.id = o.study_id JOIN location l ON l.hash = o.hash
          WHERE s.clinic = $1 AND s.uid = $2 AND o.hash = $3",
     )
     .bind(study.clinic.as_str())
     .bind(study.uid.as_str())
     .bind(&object.0[..])
-    .fetch_one(tx)
+    .fetch_optional(tx)
     .await
     .map_err(StoreError::database("find an object"))?;
-    if found == 0 {
-        return Err(StoreError::refuse(Code::NotFound, "object", "no such object in this study"));
-    }
-    Ok(())
+    found.ok_or_else(|| StoreError::refuse(Code::NotFound, "object", "no such object in this study"))
 }

@@ -1,10 +1,8 @@
 //! T0, the start of every clock: the exam's end as the file says, corrected by the clocks that were measured; or, when
 //! that is implausible, the first object at the agent, marked. A bad time never rejects a study.
 
-use relay_core::clock::{DAY_MS, MINUTE_MS, SECOND_MS, UtcMs};
+use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
 
-/// Further in the future than this is implausible (service level policy: reject T0 > 60 s in the future).
-pub(super) const MAX_FUTURE_MS: i64 = 60 * SECOND_MS;
 /// An exam longer ago than this, when its first object reaches the agent, was not taken just now: an old study.
 pub(super) const MAX_AGE_MS: i64 = DAY_MS;
 /// Samples of a device before its offset is believed.
@@ -26,6 +24,8 @@ pub(super) struct Known {
     pub(super) clock_offset_ms: i64,
     /// Smallest arrival minus exam time of this device, and how often measured.
     pub(super) device: Option<(i64, i64)>,
+    /// Further in the future than this is implausible: the policy's `clock.max_future_skew_s`.
+    pub(super) max_future_ms: i64,
     /// Now, by the county's clock.
     pub(super) now: UtcMs,
 }
@@ -51,12 +51,12 @@ impl Known {
         let believed = self.device.filter(|(_, samples)| *samples >= MIN_SAMPLES).map(|(offset, _)| offset);
         // A device that is ahead of its own arrivals is certainly wrong; one that is behind may only be read out late.
         let (device_offset_ms, slow) = match believed {
-            Some(offset) if offset < -MAX_FUTURE_MS => (offset, false),
+            Some(offset) if offset < -self.max_future_ms => (offset, false),
             Some(offset) if offset > SLOW_DEVICE_MS => (offset, true),
             _ => (0, false),
         };
         let at = exam.plus_ms(device_offset_ms).plus_ms(self.clock_offset_ms);
-        let future = at.since(self.now) > MAX_FUTURE_MS || at.since(first) > MAX_FUTURE_MS;
+        let future = at.since(self.now) > self.max_future_ms || at.since(first) > self.max_future_ms;
         if future || first.since(at) > MAX_AGE_MS {
             return assumed;
         }
@@ -78,6 +78,7 @@ mod tests {
             first_object: NOW.plus_ms(-MINUTE_MS),
             clock_offset_ms: 0,
             device: None,
+            max_future_ms: MINUTE_MS,
             now: NOW,
         }
     }
@@ -116,6 +117,14 @@ mod tests {
             let t0 = Known { exam, ..known() }.t0();
             assert_eq!((t0.at, t0.suspect), (known().first_object, true), "{exam:?}");
         }
+    }
+
+    #[test]
+    fn how_far_ahead_a_clock_is_believed_is_the_policys() {
+        let ahead = Known { exam: Some(NOW.plus_ms(2 * MINUTE_MS)), ..known() };
+        assert!(ahead.t0().suspect);
+        let t0 = Known { max_future_ms: 5 * MINUTE_MS, ..ahead }.t0();
+        assert_eq!((t0.at, t0.suspect), (NOW, false));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) async fn record(
     announce(b, id, manifest, newer)?;
     if newer {
         context(b, clinic, id, &manifest.context, now).await?;
-        timing::retime(b, id, now).await?;
+        timing::retime(b, policy, id, now).await?;
     }
     settle_in(b, policy, id, false, now).await?;
     standing(b, clinic, id, manifest).await

@@ -114,7 +114,7 @@ pub(super) async fn object(
             if before.is_some() {
                 heal(&mut batch, known.study_id, a);
             } else {
-                enter(&mut batch, &known, a).await?;
+                enter(&mut batch, policy, &known, a).await?;
             }
             forget_partial(&mut batch, &a.clinic, &a.object);
             forget_refusal(&mut batch, a);
@@ -127,7 +127,12 @@ pub(super) async fn object(
 }
 
 /// What a new object adds.
-async fn enter(batch: &mut Batch<'_>, known: &Known, a: &Arrived) -> Result<(), StoreError> {
+async fn enter(
+    batch: &mut Batch<'_>,
+    policy: &SlaPolicy,
+    known: &Known,
+    a: &Arrived,
+) -> Result<(), StoreError> {
     let (id, first) = (known.study_id, known.here == 0);
     if known.versions > 0 {
         set_versions_aside(batch, id, a);
@@ -137,7 +142,7 @@ async fn enter(batch: &mut Batch<'_>, known: &Known, a: &Arrived) -> Result<(), 
     person(batch, id, &a.facts.person, first);
     describe(batch, id, a);
     if let Some(exam) = &a.facts.exam {
-        timing::learn(batch, id, exam, first, a.now).await?;
+        timing::learn(batch, id, policy, exam, first, a.now).await?;
     }
     if known.versions > 0 {
         event::add(batch, about_object(a, id, "study.object_conflict"));

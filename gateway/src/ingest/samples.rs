@@ -67,7 +67,7 @@ impl Default for Film<'_> {
     }
 }
 
-fn element(out: &mut Vec<u8>, group: u16, number: u16, vr: &[u8; 2], value: &[u8]) {
+pub(crate) fn element(out: &mut Vec<u8>, group: u16, number: u16, vr: &[u8; 2], value: &[u8]) {
     let pad = if vr == b"UI" || vr == b"OW" || vr == b"OB" { 0 } else { b' ' };
     let mut value = value.to_vec();
     if value.len() % 2 == 1 {

@@ -22,6 +22,7 @@ const DOUBTED: &str = "_doubted";
 pub(super) async fn learn(
     batch: &mut Batch<'_>,
     id: i64,
+    policy: &SlaPolicy,
     exam: &ExamFacts,
     first: bool,
     now: UtcMs,
@@ -45,7 +46,7 @@ pub(super) async fn learn(
     if let (true, false, Some(at)) = (first, exam.doubtful, exam.at) {
         sample(batch, id, at, now);
     }
-    retime(batch, id, now).await
+    retime(batch, policy, id, now).await
 }
 
 /// Follows the smallest arrival minus exam time down at once and up slowly, so that a clock that was set right is believed
@@ -66,7 +67,12 @@ fn sample(batch: &mut Batch<'_>, id: i64, exam: UtcMs, now: UtcMs) {
 }
 
 /// Computes T0 again from what is stored.
-pub(super) async fn retime(batch: &mut Batch<'_>, id: i64, now: UtcMs) -> Result<(), StoreError> {
+pub(super) async fn retime(
+    batch: &mut Batch<'_>,
+    policy: &SlaPolicy,
+    id: i64,
+    now: UtcMs,
+) -> Result<(), StoreError> {
     batch
         .add(
             "read the times of a study",
@@ -91,6 +97,7 @@ pub(super) async fn retime(batch: &mut Batch<'_>, id: i64, now: UtcMs) -> Result
         // Not measured yet: no correction now, and a new T0 at the first measurement.
         clock_offset_ms: clock_offset_ms.unwrap_or(0),
         device: offset.zip(samples),
+        max_future_ms: policy.clock.max_future_skew_ms,
         now,
     };
     let t0 = known.t0();
@@ -170,7 +177,7 @@ pub async fn clock_measured(
             .bind(id)
             .bind(offset_ms)
             .bind(jumped);
-        retime(&mut batch, id, now).await?;
+        retime(&mut batch, policy, id, now).await?;
         sla::refresh_in(&mut batch, policy, id).await?;
     }
     batch.run().await

@@ -158,7 +158,7 @@ pub async fn restore(from: &Path, home: &Home, now: UtcMs) -> anyhow::Result<Res
     copy_file(&from.join(CONFIG_FILE), &home.path().join(CONFIG_FILE))?;
     let store = super::open_store(home).await?;
     store.write(move |tx| Box::pin(async move { crate::store::begin_incarnation(tx, now).await })).await?;
-    let report = verify::verify_store(&store, now).await?;
+    let report = verify::verify_store(&store, super::trust(home).as_ref(), now).await?;
     store.close().await;
     let broken: Vec<_> =
         report.faults.iter().filter(|f| matches!(f.table.as_str(), "database" | "audit")).collect();

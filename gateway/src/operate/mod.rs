@@ -9,8 +9,10 @@ pub mod people;
 pub mod verify;
 
 use crate::home::Home;
+use crate::reports::CountyTrust;
 use crate::store::Store;
 use anyhow::Context as _;
+use relay_certs::authority::{Authority, CRL_FILE};
 use relay_core::durable::RealDisk;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +32,19 @@ pub async fn open_store(home: &Home) -> anyhow::Result<Store> {
         );
     }
     Store::open(home.path(), Arc::new(RealDisk)).await.context("opening the store")
+}
+
+/// Whose signatures count at this home; `None`, and told, when its CA cannot be read.
+#[must_use]
+pub fn trust(home: &Home) -> Option<CountyTrust> {
+    let ca = home.ca();
+    match Authority::open(&ca) {
+        Ok(authority) => Some(CountyTrust::new(authority.ca_certificate().clone(), ca.join(CRL_FILE))),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the county's CA cannot be read");
+            None
+        }
+    }
 }
 
 /// A directory that is empty, or is made so.

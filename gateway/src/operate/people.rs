@@ -10,9 +10,11 @@ use relay_certs::certificate::DoctorRole;
 use relay_certs::enrol::{EnrolDesk, Invitation};
 use relay_certs::signing::{MAX_PIN_CHARS, MIN_PIN_CHARS, to_pkcs12};
 use relay_core::clock::UtcMs;
+use relay_core::codes::Code;
 use relay_core::durable::{Disk as _, RealDisk, write_atomic};
 use relay_core::ids::{ClinicId, PersonId};
 use relay_core::study::Kind;
+use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS};
 use serde_json::json;
 use std::sync::Arc;
 use viewer_api::auth::{Entropy, password, totp};
@@ -86,6 +88,118 @@ pub async fn add_clinic(store: &Store, new: NewClinic, now: UtcMs) -> anyhow::Re
                     body: json!({}),
                 };
                 event::append(tx, added).await.map(|_| ())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// What is to be changed of a clinic; `None` stays as it is.
+#[derive(Debug, Clone)]
+pub struct ClinicChange {
+    /// Which.
+    pub id: ClinicId,
+    /// Its name.
+    pub name: Option<String>,
+    /// Telephone shown there instead of the county's.
+    pub duty_phone: Option<String>,
+    /// Opening hours as JSON, `{}` = the county's duty calendar.
+    pub hours: Option<String>,
+    /// 组织机构代码, printed on reports.
+    pub organization_code: Option<String>,
+}
+
+impl ClinicChange {
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(hours) = &self.hours {
+            let judged = crate::background::silence::check_hours(hours);
+            judged.map_err(|reason| anyhow::anyhow!("field hours: {reason}"))?;
+        }
+        let texts = [
+            ("name", &self.name, MAX_NAME_CHARS),
+            ("organization_code", &self.organization_code, MAX_LINE_CHARS),
+        ];
+        for (field, text, most) in texts {
+            printable(field, text.as_deref(), most)?;
+        }
+        let fields = [&self.name, &self.duty_phone, &self.hours, &self.organization_code];
+        anyhow::ensure!(fields.iter().any(|f| f.is_some()), "nothing to change is named");
+        Ok(())
+    }
+}
+
+/// Refuses what could not stand on paper.
+fn printable(field: &str, text: Option<&str>, most: usize) -> anyhow::Result<()> {
+    let Some(text) = text else { return Ok(()) };
+    anyhow::ensure!(!text.trim().is_empty(), "field {field} is empty");
+    anyhow::ensure!(text.chars().count() <= most, "field {field}: at most {most} characters");
+    anyhow::ensure!(!text.chars().any(char::is_control), "field {field}: a control character");
+    Ok(())
+}
+
+/// Changes a listed clinic.
+///
+/// # Errors
+/// Naming the field; when there is no such clinic.
+pub async fn change_clinic(store: &Store, change: ClinicChange, now: UtcMs) -> anyhow::Result<()> {
+    change.check()?;
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let changed = sqlx::query(
+                    "UPDATE clinic SET name = coalesce($2, name), duty_phone = coalesce($3, duty_phone),
+                       opening_hours = coalesce($4, opening_hours), organization_code = coalesce($5, organization_code)
+                     WHERE id = $1",
+                )
+                .bind(change.id.as_str())
+                .bind(&change.name)
+                .bind(&change.duty_phone)
+                .bind(&change.hours)
+                .bind(&change.organization_code)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("change a clinic"))?;
+                if changed.rows_affected() == 0 {
+                    let reason = format!("no clinic {}; clinic add lists it", change.id);
+                    return Err(StoreError::refuse(Code::NotFound, "clinic", reason));
+                }
+                audit::append(tx, &done("operator", "clinic.set", change.id.as_str(), now)).await?;
+                let told = NewEvent {
+                    at: now,
+                    actor: "operator",
+                    kind: "clinic.changed",
+                    subject: change.id.to_string(),
+                    clinic: Some(&change.id),
+                    study_id: None,
+                    work_item: None,
+                    class: None,
+                    body: json!({}),
+                };
+                event::append(tx, told).await.map(|_| ())
+            })
+        })
+        .await?;
+    Ok(())
+}
+
+/// Sets a person's licence number (执业证书编号), printed under his signatures from now on.
+///
+/// # Errors
+/// Naming the field; when there is no such account.
+pub async fn set_license(store: &Store, id: &PersonId, number: &str, now: UtcMs) -> anyhow::Result<()> {
+    printable("number", Some(number), MAX_LINE_CHARS)?;
+    let (id, number) = (id.clone(), number.trim().to_owned());
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                let set = sqlx::query("UPDATE account SET license_no = $2 WHERE id = $1")
+                    .bind(id.as_str())
+                    .bind(number)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(StoreError::database("change an account"))?;
+                one_row(&set, "account", &id)?;
+                audit::append(tx, &done("operator", "account.license", id.as_str(), now)).await
             })
         })
         .await?;

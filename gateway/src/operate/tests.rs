@@ -142,17 +142,17 @@ async fn verify_store_finds_a_flipped_byte_and_a_missing_file_and_the_clinic_is_
     let films = [Film::default().bytes(), Film { sop: 2, ..Film::default() }.bytes()];
     let offer = manifest(Class::Routine, films.iter().map(|f| plain(f)).collect());
     lab.deliver("a", &offer, &[&films[0], &films[1]]).await;
-    assert!(verify::verify_store(&lab.store, NOW).await.unwrap().ok);
+    assert!(verify::verify_store(&lab.store, None, NOW).await.unwrap().ok);
     let mut bytes = films[0].clone();
     bytes[700] ^= 1;
     overwrite(lab.store.blobs().path_of(&plain(&films[0]).hash), bytes);
     std::fs::remove_file(lab.store.blobs().path_of(&plain(&films[1]).hash)).unwrap();
-    let report = verify::verify_store(&lab.store, NOW).await.unwrap();
+    let report = verify::verify_store(&lab.store, None, NOW).await.unwrap();
     assert_eq!((report.ok, report.objects, report.faults.len()), (false, 2, 2));
     // The agent still has them: it is asked again, and the store is whole again.
     let newer = Manifest { generation: 2, ..offer };
     lab.deliver("a", &newer, &[&films[0], &films[1]]).await;
-    assert!(verify::verify_store(&lab.store, NOW).await.unwrap().ok);
+    assert!(verify::verify_store(&lab.store, None, NOW).await.unwrap().ok);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn a_backup_taken_while_objects_arrive_restores_to_a_whole_store() {
     let new_home = Home(dir.path().join("second"));
     assert_eq!(backup::restore(&to, &new_home, NOW).await.unwrap().seal, seal);
     let second = open_store(&new_home).await.unwrap();
-    assert_eq!(verify::verify_store(&second, NOW).await.unwrap().objects, seal.blobs);
+    assert_eq!(verify::verify_store(&second, None, NOW).await.unwrap().objects, seal.blobs);
     second.close().await;
     // A second restore onto it is refused, and so is an unfinished or damaged backup.
     assert!(backup::restore(&to, &new_home, NOW).await.unwrap_err().to_string().contains("not empty"));
@@ -234,4 +234,49 @@ async fn doctor_finds_a_new_home_in_order_and_names_a_broken_configuration() {
     assert_eq!(failed(doctor::examine(&home, &clock).await), ["configuration"]);
     let nowhere = Home(dir.path().join("nowhere"));
     assert!(open_store(&nowhere).await.unwrap_err().to_string().contains("not the home of a gateway"));
+}
+
+#[tokio::test]
+async fn a_clinics_hours_phone_and_code_change_after_it_was_listed_and_the_rest_stays() {
+    let lab = Lab::new().await;
+    let new = people::NewClinic {
+        id: clinic("a"),
+        name: "十里铺".into(),
+        duty_phone: Some("1".into()),
+        hours: None,
+    };
+    people::add_clinic(&lab.store, new, NOW).await.unwrap();
+    let nothing = people::ClinicChange {
+        id: clinic("a"),
+        name: None,
+        duty_phone: None,
+        hours: None,
+        organization_code: None,
+    };
+    let hours = r#"{"offset_minutes":480,"days":[[["08:00","12:00"]],[],[],[],[],[],[]]}"#;
+    let change = people::ClinicChange {
+        hours: Some(hours.into()),
+        organization_code: Some("12140122B".into()),
+        ..nothing.clone()
+    };
+    people::change_clinic(&lab.store, change, NOW).await.unwrap();
+    let row: (String, String, String, String) = sqlx::query_as(
+        "SELECT name, duty_phone, opening_hours, organization_code FROM clinic WHERE id = 'a'",
+    )
+    .fetch_one(&mut *lab.store.read().await.unwrap())
+    .await
+    .unwrap();
+    assert_eq!((row.0.as_str(), row.1.as_str()), ("十里铺", "1"));
+    assert_eq!((row.2.as_str(), row.3.as_str()), (hours, "12140122B"));
+    let bad = people::ClinicChange { hours: Some("{\"days\":3}".into()), ..nothing.clone() };
+    assert!(people::change_clinic(&lab.store, bad, NOW).await.unwrap_err().to_string().contains("hours"));
+    assert!(people::change_clinic(&lab.store, nothing.clone(), NOW).await.is_err());
+    let unknown = people::ClinicChange { id: clinic("zz"), name: Some("x".into()), ..nothing };
+    assert!(
+        people::change_clinic(&lab.store, unknown, NOW)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("no clinic zz")
+    );
 }

@@ -2,6 +2,7 @@
 
 use crate::audit;
 use crate::background::scrub::{self, Finding, Recorded};
+use crate::reports::{CountyTrust, Proofs, facts_of, identity_of, stated};
 use crate::store::{Columns, Store, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::ids::ObjectHash;
@@ -23,6 +24,8 @@ pub struct Report {
     pub bytes: u64,
     /// Letter bodies, packages and notes proved.
     pub papers: u64,
+    /// Signed versions held against their packages.
+    pub versions: u64,
     /// Faults: what, and which.
     pub faults: Vec<Fault>,
     /// Faults beyond those listed.
@@ -38,7 +41,7 @@ pub struct Report {
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Fault {
-    /// `object`, `letter`, `report`, `note`, `audit`, `database`.
+    /// `object`, `letter`, `report`, `note`, `audit`, `database`; or the table whose row is not what was signed.
     pub table: String,
     /// Row key.
     pub row: String,
@@ -56,15 +59,24 @@ impl Report {
     }
 }
 
-/// Proves objects (and records what was found), bodies of letters, packages, notes, the database and the audit chain.
+/// Proves objects (and records what was found), bodies of letters, packages, notes, the database and the audit chain; with
+/// the county's `trust` also that the rows of signed versions say what was signed.
 ///
 /// # Errors
 /// [`StoreError`] when the database cannot be read at all.
-pub async fn verify_store(store: &Store, now: UtcMs) -> Result<Report, StoreError> {
+pub async fn verify_store(
+    store: &Store,
+    trust: Option<&CountyTrust>,
+    now: UtcMs,
+) -> Result<Report, StoreError> {
     let mut report = Report::default();
     let mut named = BTreeSet::new();
     objects(store, &mut report, &mut named, now).await?;
     papers(store, &mut report, &mut named).await?;
+    match trust {
+        Some(trust) => versions(store, trust, &mut report, now).await?,
+        None => unproven(store, &mut report).await?,
+    }
     let mut tx = store.read().await?;
     report.database = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(&mut *tx)
@@ -168,6 +180,92 @@ async fn papers(
             tokio::task::spawn_blocking(move || blobs.verify(&hash).map(|_| ()).map_err(|e| e.to_string()));
         if let Err(reason) = proved.await.unwrap_or_else(|e| Err(e.to_string())) {
             report.fault(&table, row, reason);
+        }
+    }
+    Ok(())
+}
+
+/// Without the county's CA no signature counts.
+async fn unproven(store: &Store, report: &mut Report) -> Result<(), StoreError> {
+    let versions: i64 = sqlx::query_scalar("SELECT count(*) FROM report_version")
+        .fetch_one(&mut *store.read().await?)
+        .await
+        .map_err(StoreError::database("count signed versions"))?;
+    if versions > 0 {
+        let reason = format!("{versions} signed versions are not proven: the county's CA cannot be read");
+        report.fault("report_version", "all".to_owned(), reason);
+    }
+    Ok(())
+}
+
+/// Holds every signed version against its package, and looks for versions that were signed but have no row.
+async fn versions(
+    store: &Store,
+    trust: &CountyTrust,
+    report: &mut Report,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    let studies: Vec<i64> = sqlx::query_scalar("SELECT DISTINCT study_id FROM report ORDER BY study_id")
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(StoreError::database("read reports"))?;
+    let proofs = Proofs::default();
+    for study in studies {
+        let read = stated(&mut *store.read().await?, study).await;
+        let stated = match read {
+            Ok(stated) => stated,
+            Err(StoreError::Corrupt { table, column, row, reason }) => {
+                report.fault(table, row, format!("{column}: {reason}"));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        report.versions += stated.len() as u64;
+        let found = proofs.of(store, trust, stated, now).await.map_err(StoreError::Refused)?;
+        for difference in found.into_iter().filter_map(|proof| proof.difference) {
+            report.fault(
+                difference.table,
+                difference.row,
+                format!("{}: {}", difference.field, difference.reason),
+            );
+        }
+    }
+    let mut tx = store.read().await?;
+    let gone: Vec<String> = sqlx::query_scalar(
+        "SELECT e.subject FROM event e WHERE e.type IN ('report.signed', 'report.audited') AND NOT EXISTS
+           (SELECT 1 FROM report_version v WHERE e.subject = v.report || '/' || v.version
+              AND lower(hex(v.package_hash)) = e.body ->> 'package') ORDER BY e.seq",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("look for versions without a row"))?;
+    for subject in gone {
+        report.fault(
+            "report_version",
+            subject,
+            "package_hash: it is not the version that was signed".to_owned(),
+        );
+    }
+    corrections(&mut tx, report).await
+}
+
+/// The patient of a corrected study is the one that a named person wrote down last.
+async fn corrections(tx: &mut sqlx::SqliteConnection, report: &mut Report) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "SELECT p.*, c.after_json FROM person_correction c JOIN person p ON p.study_id = c.study_id
+         WHERE c.id = (SELECT max(n.id) FROM person_correction n WHERE n.study_id = c.study_id)",
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read identity corrections"))?;
+    for row in &rows {
+        let study = Columns::of(row, "person", "?").get::<i64>("study_id")?.to_string();
+        let c = Columns::of(row, "person", &study);
+        let (patient, written) = (crate::queue::patient_of(c)?, facts_of(&c.json("after_json")?));
+        let fields = ["name", "sex", "birth_date", "local_id", "national_id"].into_iter();
+        let pairs = identity_of(&patient).into_iter().zip(identity_of(&written));
+        if let Some((field, _)) = fields.zip(pairs).find(|(_, (stored, written))| stored != written) {
+            report.fault("person", study, format!("{field}: it is not what the last correction says"));
         }
     }
     Ok(())

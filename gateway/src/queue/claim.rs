@@ -2,6 +2,7 @@
 
 use super::attention;
 use super::item::{StoredItem, load, save};
+use super::list::order;
 use crate::sla::{self, kinds};
 use crate::store::{NewEvent, Scope, StoreError, event};
 use relay_core::clock::UtcMs;
@@ -84,22 +85,23 @@ pub async fn claim_next(
     now: UtcMs,
 ) -> Result<Option<(i64, WorkItem)>, StoreError> {
     let words: Vec<&str> = kinds_read.iter().map(|k| k.word()).collect();
-    let candidates = sqlx::query(
+    let sql = format!(
         "SELECT w.id FROM work_item w JOIN study s ON s.id = w.study_id
          WHERE w.state IN ('waiting', 'claimed', 'drafted')
            AND (w.lease_holder IS NULL OR w.lease_expires_at <= $1)
            AND s.kind IN (SELECT value FROM json_each($2))
            AND ($3 IS NULL OR s.clinic IN (SELECT value FROM json_each($3)))
-         ORDER BY CASE s.class WHEN 'green' THEN 0 WHEN 'emergency' THEN 1 ELSE 2 END,
-           coalesce(w.due_at, 9223372036854775807), w.id LIMIT $4",
-    )
-    .bind(now.0)
-    .bind(serde_json::json!(words).to_string())
-    .bind(scope.bind())
-    .bind(NEXT_CANDIDATES)
-    .fetch_all(&mut *tx)
-    .await
-    .map_err(StoreError::database("look for the next case"))?;
+         {} LIMIT $4",
+        order("$1")
+    );
+    let candidates = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(now.0)
+        .bind(serde_json::json!(words).to_string())
+        .bind(scope.bind())
+        .bind(NEXT_CANDIDATES)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(StoreError::database("look for the next case"))?;
     for row in candidates {
         let id: i64 = row.get("id");
         match claim(tx, policy, scope, id, (who, false), now).await {

@@ -33,9 +33,17 @@ LEFT JOIN report_version v ON v.report = r.id
   AND v.version = (SELECT max(n.version) FROM report_version n WHERE n.report = r.id)
 WHERE ($1 IS NULL OR s.clinic IN (SELECT value FROM json_each($1)))";
 
-const ORDER: &str = "
-ORDER BY CASE s.class WHEN 'green' THEN 0 WHEN 'emergency' THEN 1 ELSE 2 END,
-  coalesce(w.due_at, w.promise_at, 9223372036854775807), w.id";
+/// The order of work, for the list and for *next case*. Green first, then emergency, routine, complex, screening; within a
+/// class what is due first. Complex and screening come up to routine once their promise is over, and stand there by their
+/// deadline: so nothing waits for ever behind the day's routine. Nothing comes up to emergency or green by its age: those are
+/// few, and no old film may stand before a new chest pain. `now` is the parameter that holds the time.
+pub(super) fn order(now: &str) -> String {
+    format!(
+        " ORDER BY CASE s.class WHEN 'green' THEN 0 WHEN 'emergency' THEN 1 WHEN 'routine' THEN 2
+            ELSE CASE WHEN w.promise_at <= {now} THEN 2 WHEN s.class = 'complex' THEN 3 ELSE 4 END END,
+          coalesce(w.due_at, w.promise_at, 9223372036854775807), w.id"
+    )
+}
 
 /// The list for a reader.
 ///
@@ -47,6 +55,7 @@ pub async fn rows(
     who: &PersonId,
     kinds: &[Kind],
     filter: &WorkFilter,
+    now: UtcMs,
 ) -> Result<Vec<WorkRow>, StoreError> {
     let states = if filter.states.is_empty() {
         serde_json::json!(OPEN_STATES)
@@ -60,7 +69,8 @@ pub async fn rows(
            WHERE t.work_item = w.id AND t.settled_at IS NULL))) AND s.kind IN (SELECT value FROM json_each($3))
          AND ($4 = 0 OR w.lease_holder = $5 OR w.author = $5 OR EXISTS (SELECT 1 FROM attention t WHERE t.work_item = w.id AND t.settled_at IS NULL AND t.owner = $5))
          AND ($6 IS NULL OR instr(lower(coalesce(p.name, '') || ' ' || coalesce(p.local_id, '') || ' ' || c.name
-              || ' ' || s.uid || ' ' || s.item), lower($6)) > 0) {ORDER} LIMIT $7"
+              || ' ' || s.uid || ' ' || s.item), lower($6)) > 0){} LIMIT $7",
+        order("$9")
     );
     let text = filter.text.as_deref().map(str::trim).filter(|t| !t.is_empty());
     let found = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -73,6 +83,7 @@ pub async fn rows(
         .bind(i64::from(filter.limit.clamp(1, MAX_ROWS)))
         // Whatever asks for attention is open work, in whichever state.
         .bind(filter.states.is_empty())
+        .bind(now.0)
         .fetch_all(tx)
         .await
         .map_err(StoreError::database("read the worklist"))?;

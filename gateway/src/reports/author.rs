@@ -11,6 +11,7 @@ use crate::store::{Scope, Store};
 use relay_certs::signing::{Signer, sign_report};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
+use relay_core::durable::BlobStore;
 use relay_core::report::{PURPOSE_REPORT, ReportKind, ReportPackage, SignedManifest};
 use relay_core::work_item::WorkItem;
 use sqlx::SqliteConnection;
@@ -84,6 +85,7 @@ pub async fn sign(
     let kind = if request.kind == ReportKind::Preliminary { request.kind } else { becomes };
     let job = AuthorJob {
         press: press.clone(),
+        blobs: store.blobs().clone(),
         facts,
         reader: reader.clone(),
         text,
@@ -117,6 +119,7 @@ pub(super) fn transition(
 
 struct AuthorJob {
     press: Press,
+    blobs: BlobStore,
     facts: StudyFacts,
     reader: Reader,
     text: DraftText,
@@ -143,11 +146,12 @@ impl AuthorJob {
             demo: signer.is_demo(),
             remarks: None,
         };
-        let printed = self.press.print(&self.facts, &wanted)?;
+        let printed = self.press.print(&self.facts, &wanted, &self.blobs)?;
         let manifest = SignedManifest {
             purpose: PURPOSE_REPORT.to_owned(),
             report_id: id,
             version,
+            paper_version: self.facts.paper_version(self.kind),
             previous,
             kind: self.kind,
             clinic: self.facts.stored.clinic.clone(),

@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 use relay_core::codes::{Code, Refusal};
-use relay_core::durable::BlobError;
+use relay_core::durable::{BlobError, BlobStore};
 use relay_core::ids::ObjectHash;
 use relay_core::limits::MAX_LETTER_BYTES;
 use std::io::Read as _;
@@ -41,18 +41,27 @@ pub(super) async fn off_thread<T: Send + 'static>(
 }
 
 /// The bytes of a signed package, at most [`MAX_LETTER_BYTES`], proven by their hash: a byte that changed on our disk is
-/// neither shown nor signed again.
+/// neither shown nor signed again. `whose` names the version in the answer.
 ///
 /// # Errors
-/// `STORAGE_FAILED` when they are absent or not what their name says.
-pub async fn read_package(store: &Store, hash: ObjectHash) -> Result<Vec<u8>, Refusal> {
+/// `DAMAGED` naming the version when they are absent or not what their name says.
+pub async fn read_package(store: &Store, hash: ObjectHash, whose: &str) -> Result<Vec<u8>, Refusal> {
     let blobs = store.blobs().clone();
-    blocking(move || {
-        let mut bytes = Vec::new();
-        let read = blobs.open_blob(&hash)?.take(MAX_LETTER_BYTES + 1).read_to_end(&mut bytes);
-        read.map_err(|source| BlobError::Disk { step: "read", path: blobs.path_of(&hash), source })?;
-        let found = ObjectHash::of(&bytes);
-        if found == hash { Ok(bytes) } else { Err(BlobError::Digest { expected: hash, found }) }
-    })
-    .await
+    let read = match tokio::task::spawn_blocking(move || read(&blobs, hash)).await {
+        Ok(Ok(bytes)) => return Ok(bytes),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(report = whose, package = %hash, reason = read, "a signed package cannot be read back");
+    let reason = "the signed package on the county's disk is not what was signed; verify-store tells more";
+    Err(Refusal::new(Code::Damaged, whose, reason))
+}
+
+/// Reads a package and proves its hash. Blocks.
+pub(super) fn read(blobs: &BlobStore, hash: ObjectHash) -> Result<Vec<u8>, BlobError> {
+    let mut bytes = Vec::new();
+    let read = blobs.open_blob(&hash)?.take(MAX_LETTER_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|source| BlobError::Disk { step: "read", path: blobs.path_of(&hash), source })?;
+    let found = ObjectHash::of(&bytes);
+    if found == hash { Ok(bytes) } else { Err(BlobError::Digest { expected: hash, found }) }
 }

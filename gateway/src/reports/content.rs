@@ -1,5 +1,6 @@
 //! From the store's facts to what a report says.
 
+use super::files::{FileFacts, Source};
 use super::text::text_of;
 use crate::queue::{self, StoredItem};
 use crate::store::{Columns, Scope, StoreError};
@@ -10,6 +11,7 @@ use relay_core::study::{Class, Kind, StudyContext, StudyRevision};
 use relay_report as paper;
 use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_VIEWS};
 use sqlx::SqliteConnection;
+use std::collections::BTreeMap;
 use viewer_api::desk::{DraftText, PatientFacts, ReportVersion, WorkRow};
 
 /// The county hospital as it appears on paper.
@@ -19,6 +21,8 @@ pub struct Site {
     pub id: String,
     /// Hospital name.
     pub hospital: String,
+    /// Its organisation code (组织机构代码), printed with it.
+    pub code: Option<String>,
     /// Number to call back.
     pub phone: Option<String>,
 }
@@ -34,6 +38,12 @@ pub struct StudyFacts {
     pub context: StudyContext,
     /// The revision that is here now.
     pub revision: StudyRevision,
+    /// Its current objects, oldest first.
+    pub sources: Vec<Source>,
+    /// The clinic's organisation code.
+    pub clinic_code: Option<String>,
+    /// Licence numbers (执业证书编号) of the people who may sign, by their id.
+    pub licenses: BTreeMap<String, String>,
     /// Modality of the study.
     pub modality: String,
     /// Views in order, e.g. `PA`, `LL`.
@@ -73,7 +83,7 @@ impl StudyFacts {
         };
         let (revision, modality) = (StudyRevision(c.hash("revision")?), c.get("modality")?);
         let objects = sqlx::query(
-            "SELECT view_position, body_part, laterality FROM object WHERE study_id = $1 AND current = 1 ORDER BY id",
+            "SELECT view_position, body_part, laterality, hash, kind, is_waveform FROM object WHERE study_id = $1 AND current = 1 ORDER BY id",
         )
         .bind(study_id)
         .fetch_all(&mut *tx)
@@ -90,6 +100,13 @@ impl StudyFacts {
             Ok(values)
         };
         let (views, parts, sides) = (column("view_position")?, column("body_part")?, column("laterality")?);
+        let source = |row| {
+            let c = Columns::of(row, "object", &key);
+            let (hash, kind) = (c.hash("hash")?, c.parsed("kind")?);
+            Ok(Source { hash, kind, is_waveform: c.get("is_waveform")? })
+        };
+        let sources = objects.iter().map(source).collect::<Result<_, StoreError>>()?;
+        let (clinic_code, licenses) = (clinic_code(tx, &row).await?, licenses(tx).await?);
         let incarnation = crate::store::incarnation(tx).await?;
         let versions = super::versions(tx, study_id).await?;
         let critical = critical(tx, study_id).await?;
@@ -100,6 +117,9 @@ impl StudyFacts {
             row,
             context,
             revision,
+            sources,
+            clinic_code,
+            licenses,
             modality,
             views,
             body_part,
@@ -110,13 +130,28 @@ impl StudyFacts {
         })
     }
 
-    /// The number that paper shows: how often a version of this stage (临时, or 最终 and what follows it) was released.
+    /// The number that paper shows of the next version of `kind`.
     #[must_use]
-    pub fn paper_version(&self, preliminary: bool) -> u32 {
-        use relay_core::report::ReportKind::Preliminary;
-        let same = self.versions.iter().filter(|v| (v.kind == Preliminary) == preliminary).count();
-        u32::try_from(same).unwrap_or(u32::MAX).saturating_add(1)
+    pub fn paper_version(&self, kind: relay_core::report::ReportKind) -> u32 {
+        super::version::next_on_paper(&self.versions, kind)
     }
+}
+
+async fn clinic_code(tx: &mut SqliteConnection, row: &WorkRow) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("SELECT organization_code FROM clinic WHERE id = $1")
+        .bind(row.study.clinic.as_str())
+        .fetch_one(tx)
+        .await
+        .map_err(StoreError::database("read a clinic's code"))
+}
+
+async fn licenses(tx: &mut SqliteConnection) -> Result<BTreeMap<String, String>, StoreError> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT id, license_no FROM account WHERE license_no IS NOT NULL")
+            .fetch_all(tx)
+            .await
+            .map_err(StoreError::database("read licences"))?;
+    Ok(rows.into_iter().collect())
 }
 
 async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<paper::Critical>, StoreError> {
@@ -183,7 +218,7 @@ fn some(text: &str) -> Option<String> {
 
 /// A text from a file's header as paper takes it: a study is never unreportable because of its header. Control and
 /// direction marks go; what is too long for the form ends in ….
-fn printable(text: &str, limit: usize) -> Option<String> {
+pub(super) fn printable(text: &str, limit: usize) -> Option<String> {
     let spaced = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let lawful = |c: &char| !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     let clean = some(&spaced.filter(lawful).collect::<String>())?;
@@ -193,12 +228,12 @@ fn printable(text: &str, limit: usize) -> Option<String> {
     Some(clean.chars().take(limit - 1).chain(['…']).collect())
 }
 
-fn signatory(role: &str, (name, id, at): &(String, String, UtcMs)) -> paper::Signatory {
+fn signatory(facts: &StudyFacts, role: &str, (name, id, at): &(String, String, UtcMs)) -> paper::Signatory {
     paper::Signatory {
         name: name.clone(),
         role: role.to_owned(),
         employee_id: id.clone(),
-        license_no: None,
+        license_no: facts.licenses.get(id).and_then(|number| printable(number, MAX_LINE_CHARS)),
         signed_at: at.0,
     }
 }
@@ -211,6 +246,7 @@ pub(super) fn content(
     site: &Site,
     facts: &StudyFacts,
     wanted: &Wanted<'_>,
+    files: &FileFacts,
 ) -> Result<paper::ReportContent, Refusal> {
     let required = [
         ("findings", wanted.text.findings.as_str()),
@@ -224,11 +260,10 @@ pub(super) fn content(
     }
     let row = &facts.row;
     let is_ecg = row.kind == Kind::Ecg;
-    let preliminary = wanted.kind == relay_core::report::ReportKind::Preliminary;
     Ok(paper::ReportContent {
         report_id: format!("{}-v{}", wanted.report_id, wanted.version),
         report_no: wanted.report_id.to_uppercase(),
-        version: facts.paper_version(preliminary),
+        version: facts.paper_version(wanted.kind),
         kind: paper_kind(wanted.kind),
         exam_kind: if is_ecg { paper::ExamKind::Ecg } else { paper::ExamKind::Xray },
         replaces: replaces(facts, wanted),
@@ -239,11 +274,14 @@ pub(super) fn content(
             instances_read: row.objects.0,
             instances_total: row.objects.1.max(row.objects.0),
         },
-        clinic: paper::Organization { name: row.clinic_name.clone(), code: None },
-        hospital: paper::Organization { name: site.hospital.clone(), code: None },
-        patient: patient(&row.patient, facts.context.phone.as_deref(), row.t0),
-        request: request(row.class, &facts.context),
-        exam: exam(facts),
+        clinic: paper::Organization { name: row.clinic_name.clone(), code: facts.clinic_code.clone() },
+        hospital: paper::Organization { name: site.hospital.clone(), code: site.code.clone() },
+        patient: paper::Patient {
+            visit_no: files.visit_no.clone(),
+            ..patient(&row.patient, facts.context.phone.as_deref(), row.t0)
+        },
+        request: request(row.class, &facts.context, files),
+        exam: exam(facts, files),
         text: paper::ReportText {
             findings: wanted.text.findings.trim().to_owned(),
             impression: wanted.text.impression.trim().to_owned(),
@@ -256,9 +294,13 @@ pub(super) fn content(
             _ => paper::ResultFlag::Undetermined,
         },
         critical: facts.critical.clone(),
-        ecg: paper::EcgFindings { class: ecg_class(&wanted.text.ecg_class), ..paper::EcgFindings::default() },
-        author: signatory("报告医师", &wanted.author),
-        reviewer: wanted.reviewer.as_ref().map(|r| signatory("审核医师", r)),
+        ecg: if is_ecg {
+            paper::EcgFindings { class: ecg_class(&wanted.text.ecg_class), ..files.ecg.clone() }
+        } else {
+            paper::EcgFindings::default()
+        },
+        author: signatory(facts, "报告医师", &wanted.author),
+        reviewer: wanted.reviewer.as_ref().map(|r| signatory(facts, "审核医师", r)),
         single_reader: wanted.single_reader,
         signer_demo: wanted.demo,
         mutual_recognition: None,
@@ -356,7 +398,7 @@ fn age_text(patient: &PatientFacts, t0: UtcMs) -> String {
     years.map_or_else(|| "不详".to_owned(), |years| format!("{years}岁"))
 }
 
-fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patient {
+pub(super) fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patient {
     // `00000000` and the thirtieth of February are no dates.
     let birth_date =
         jiff::civil::Date::strptime("%Y%m%d", &facts.birth_date).ok().map(|date| date.to_string());
@@ -378,12 +420,12 @@ fn patient(facts: &PatientFacts, phone: Option<&str>, t0: UtcMs) -> paper::Patie
     }
 }
 
-fn request(class: Class, context: &StudyContext) -> paper::Request {
+fn request(class: Class, context: &StudyContext, files: &FileFacts) -> paper::Request {
     let text = |t: &Option<String>, limit| t.as_deref().and_then(|t| printable(t, limit));
     paper::Request {
-        apply_no: None,
-        dept: None,
-        doctor: text(&context.doctor, MAX_LINE_CHARS),
+        apply_no: files.apply_no.clone(),
+        dept: files.dept.clone(),
+        doctor: text(&context.doctor, MAX_LINE_CHARS).or_else(|| files.doctor.clone()),
         complaint: text(&context.complaint, MAX_NOTE_CHARS),
         clinical_diagnosis: None,
         purpose: None,
@@ -409,7 +451,7 @@ fn view_words(view: &str) -> String {
     }
 }
 
-fn exam(facts: &StudyFacts) -> paper::Exam {
+fn exam(facts: &StudyFacts, files: &FileFacts) -> paper::Exam {
     let row = &facts.row;
     let is_ecg = row.kind == Kind::Ecg;
     let fallback = if is_ecg { "常规心电图" } else { "X线摄影" };
@@ -431,10 +473,10 @@ fn exam(facts: &StudyFacts) -> paper::Exam {
             .filter_map(|v| printable(&view_words(v), MAX_LINE_CHARS))
             .take(MAX_VIEWS)
             .collect(),
-        method: None,
-        device: None,
-        technician: None,
-        image_no: None,
+        method: files.method.clone(),
+        device: files.device.clone(),
+        technician: files.technician.clone(),
+        image_no: files.image_no.clone(),
         performed_at: row.t0.0,
         time_suspect: row.time_suspect,
         comparison: None,

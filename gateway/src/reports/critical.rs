@@ -7,6 +7,7 @@ use crate::store::{Columns, Scope, Store, StoreError, event};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::letter::{CriticalNotice, LetterKind};
+use relay_core::sla::SlaPolicy;
 use sqlx::SqliteConnection;
 use viewer_api::desk::{CriticalState, RaiseCritical, Reader};
 
@@ -110,13 +111,64 @@ pub async fn raise_critical(
     Ok(())
 }
 
+/// Notices looked at in one round: a county's worst hour.
+const ESCALATE_BATCH: i64 = 200;
+/// Who is to be told next, by step, while nobody has read a notice back.
+const LADDER: [&str; 3] = ["second_contact", "duty_chief", "county_emergency"];
+
+/// Takes the steps of the ladder that are due for notices that nobody has read back: an event for each, which the pages of the
+/// reading room ring for. Idempotent; a step is taken once, and late ones are taken together after an outage.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn escalate(tx: &mut SqliteConnection, policy: &SlaPolicy, now: UtcMs) -> Result<u64, StoreError> {
+    let ladder: Vec<(i64, i64, &str)> =
+        (1..).zip(&policy.critical.escalate_ms).zip(LADDER).map(|((step, ms), to)| (step, *ms, to)).collect();
+    let Some(first_ms) = ladder.first().map(|(_, ms, _)| *ms) else { return Ok(0) };
+    let rows = sqlx::query(
+        "SELECT k.id, k.raised_at, k.escalated, k.letter, w.id AS item FROM critical k
+         JOIN work_item w ON w.study_id = k.study_id
+         WHERE k.read_back_at IS NULL AND k.raised_at <= $1 AND k.escalated < $2 ORDER BY k.raised_at LIMIT $3",
+    )
+    .bind(now.plus_ms(-first_ms).0)
+    .bind(i64::try_from(ladder.len()).unwrap_or(i64::MAX))
+    .bind(ESCALATE_BATCH)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(StoreError::database("look for notices that nobody has read back"))?;
+    let mut taken = 0;
+    for row in &rows {
+        let key = Columns::of(row, "critical", "?").get::<i64>("id")?.to_string();
+        let c = Columns::of(row, "critical", &key);
+        let (raised_at, done): (UtcMs, i64) = (c.time("raised_at")?, c.get("escalated")?);
+        let stored = queue::load(tx, &Scope::County, c.get("item")?).await?;
+        let letter: String = c.get("letter")?;
+        for (step, ms, to) in
+            ladder.iter().filter(|(step, ms, _)| *step > done && raised_at.plus_ms(*ms) <= now)
+        {
+            sqlx::query("UPDATE critical SET escalated = $2 WHERE id = $1")
+                .bind(c.get::<i64>("id")?)
+                .bind(step)
+                .execute(&mut *tx)
+                .await
+                .map_err(StoreError::database("take a step of the ladder"))?;
+            tracing::warn!(%letter, step, to, "a critical notice has not been read back");
+            let facts = serde_json::json!({ "step": step, "to": to, "after_ms": ms });
+            event::append(tx, stored.event("county", "critical.escalated", letter.clone(), facts, now))
+                .await?;
+            taken += 1;
+        }
+    }
+    Ok(taken)
+}
+
 /// The critical notices of a study, oldest first.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn of_study(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<CriticalState>, StoreError> {
     let rows = sqlx::query(
-        "SELECT k.code, k.raised_at, k.raised_by_name, k.received_at, k.read_back_by, k.read_back_at, k.action_by,
+        "SELECT k.code, k.raised_at, k.raised_by_name, k.escalated, k.received_at, k.read_back_by, k.read_back_at, k.action_by,
            k.action_at, t.body, a.body AS action_body
          FROM critical k JOIN report_text t ON t.id = k.text_id LEFT JOIN report_text a ON a.id = k.action_text
          WHERE k.study_id = $1 ORDER BY k.id",
@@ -143,6 +195,7 @@ pub async fn of_study(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Cr
                 finding: words(&body, "finding"),
                 raised_at: c.time("raised_at")?,
                 raised_by_name: c.get("raised_by_name")?,
+                escalated: c.unsigned("escalated")?,
                 received_at: c.time_or_none("received_at")?,
                 read_back: by(c.get("read_back_by")?, c.time_or_none("read_back_at")?),
                 action: by(c.get("action_by")?, c.time_or_none("action_at")?)

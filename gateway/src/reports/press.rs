@@ -1,11 +1,15 @@
 //! What author and reviewer share: printing, sealing, and proving a package before it may leave.
 
 use super::content::{Site, StudyFacts, Wanted, content};
+use super::files::FileFacts;
 use super::pin::PinGate;
+use super::proof::Proofs;
 use super::signer::CountyTrust;
+use crate::whole::Whole;
 use relay_certs::signing::{SignError, VerifiedReport, verify_report};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
+use relay_core::durable::BlobStore;
 use relay_core::ids::{ClinicId, PersonId, ReportId, Sha256};
 use relay_core::report::{ReportKind, ReportPackage};
 use relay_core::sla::SlaPolicy;
@@ -27,6 +31,10 @@ pub struct Press {
     pub policy: Arc<SlaPolicy>,
     /// Whose signatures count.
     pub trust: CountyTrust,
+    /// Objects that were proven.
+    pub whole: Whole,
+    /// Versions that were proven.
+    pub proofs: Proofs,
 }
 
 impl std::fmt::Debug for Press {
@@ -67,11 +75,20 @@ pub(super) struct Printed {
 
 impl Press {
     /// Writes content and paper.
-    pub(super) fn print(&self, facts: &StudyFacts, wanted: &Wanted<'_>) -> Result<Printed, Refusal> {
+    /// Blocks: reads the study's files.
+    pub(super) fn print(
+        &self,
+        facts: &StudyFacts,
+        wanted: &Wanted<'_>,
+        blobs: &BlobStore,
+    ) -> Result<Printed, Refusal> {
         let invalid = |e: &dyn std::fmt::Display| Refusal::new(Code::FieldInvalid, "report", e.to_string());
-        let content = content(&self.site, facts, wanted)?;
+        let files = FileFacts::read(blobs, &facts.sources);
+        let content = content(&self.site, facts, wanted, &files)?;
         let json = relay_report::canonical_json(&content).map_err(|e| invalid(&e))?;
-        let pdf = relay_report::render_pdf(&content, &self.fonts).map_err(|e| invalid(&e))?.bytes;
+        let drawing = files.drawing.as_ref().filter(|_| content.exam_kind == relay_report::ExamKind::Ecg);
+        let pdf =
+            relay_report::render_pdf_with(&content, drawing, &self.fonts).map_err(|e| invalid(&e))?.bytes;
         Ok(Printed { json_sha256: Sha256::of(&json), pdf_sha256: Sha256::of(&pdf), json, pdf })
     }
 

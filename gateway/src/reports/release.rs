@@ -56,7 +56,8 @@ pub(super) async fn release(
                 event::append(tx, released(&stored, &reader, &id, &pressed, body, now)).await?;
                 sla::refresh(tx, &policy, stored.study_id).await?;
                 let state = stored.item.state.word().to_owned();
-                Ok(Signed { report: id, version: pressed.version, kind: pressed.kind, state })
+                let paper_version = facts.paper_version(pressed.kind);
+                Ok(Signed { report: id, version: pressed.version, paper_version, kind: pressed.kind, state })
             })
         })
         .await?;
@@ -91,7 +92,7 @@ fn released<'a>(
     now: UtcMs,
 ) -> NewEvent<'a> {
     let facts = serde_json::json!({
-        "kind": pressed.kind.word(), "version": pressed.version, "revision": pressed.revision.0.to_hex(),
+        "kind": pressed.kind.word(), "becomes": pressed.becomes.word(), "version": pressed.version, "revision": pressed.revision.0.to_hex(),
         "package": body.hash.to_hex(), "demo": pressed.demo,
     });
     let kind = if pressed.reviewer.is_some() { kinds::AUDITED } else { kinds::SIGNED };

@@ -10,7 +10,8 @@ use crate::store::{Columns, Scope, Store, StoreError};
 use relay_certs::signing::{Signed as Sealed, Signer, sign_review};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
-use relay_core::ids::{ObjectHash, PersonId, Sha256};
+use relay_core::durable::BlobStore;
+use relay_core::ids::{ObjectHash, PersonId, ReportId, Sha256};
 use relay_core::report::{PURPOSE_REVIEW, ReportKind, ReportPackage, ReviewManifest};
 use relay_core::study::StudyRevision;
 use relay_report::ReportContent;
@@ -42,7 +43,8 @@ pub async fn audit(
     check_seen(&facts, &request)?;
     let author = AuthorVersion::load(&mut read, &facts).await?;
     drop(read);
-    let bytes = read_package(store, author.package).await?;
+    let whose = format!("{} v{}", author.report, author.version);
+    let bytes = read_package(store, author.package, &whose).await?;
     let package = ReportPackage::decode(&bytes).map_err(|e| differs("package", &e.to_string()))?;
     let (press_, facts_) = (press.clone(), facts.clone());
     let (author, package) = off_thread(move || {
@@ -51,8 +53,16 @@ pub async fn audit(
     })
     .await?;
     let signer = press.signers.open(store, &reader.id, &request.pin, now).await?;
-    let job =
-        ReviewJob { press: press.clone(), facts, reader: reader.clone(), author, package, changed, now };
+    let job = ReviewJob {
+        press: press.clone(),
+        blobs: store.blobs().clone(),
+        facts,
+        reader: reader.clone(),
+        author,
+        package,
+        changed,
+        now,
+    };
     let pressed = off_thread(move || job.run(signer.as_ref())).await?;
     release(store, press, scope, item, pressed, request, reader.clone(), now).await
 }
@@ -64,6 +74,7 @@ fn differs(field: &str, reason: &str) -> Refusal {
 
 /// The version under audit: first as its row says, then as signed.
 struct AuthorVersion {
+    report: ReportId,
     package: ObjectHash,
     version: u32,
     text: DraftText,
@@ -95,7 +106,8 @@ impl AuthorVersion {
         Ok(Self {
             reason: c.get("reason")?,
             becomes: c.parsed("becomes")?,
-            package: super::package_hash(tx, &Scope::County, &last.report, last.version).await?,
+            package: super::package_hash(tx, &Scope::County, &last.report, last.version).await?.0,
+            report: last.report.clone(),
             version: last.version,
             text: last.text.clone(),
             name: last.author_name.clone(),
@@ -151,7 +163,7 @@ impl AuthorVersion {
 }
 
 /// Words as paper takes them.
-fn trimmed(text: &DraftText) -> DraftText {
+pub(super) fn trimmed(text: &DraftText) -> DraftText {
     DraftText {
         findings: text.findings.trim().to_owned(),
         impression: text.impression.trim().to_owned(),
@@ -162,6 +174,7 @@ fn trimmed(text: &DraftText) -> DraftText {
 
 struct ReviewJob {
     press: Press,
+    blobs: BlobStore,
     facts: StudyFacts,
     reader: Reader,
     author: AuthorVersion,
@@ -191,11 +204,12 @@ impl ReviewJob {
             demo: signer.is_demo(),
             remarks: self.author.changed_since(&self.facts),
         };
-        let printed = self.press.print(&self.facts, &wanted)?;
+        let printed = self.press.print(&self.facts, &wanted, &self.blobs)?;
         let review = ReviewManifest {
             purpose: PURPOSE_REVIEW.to_owned(),
             report_id: id,
             version,
+            paper_version: self.facts.paper_version(kind),
             previous: self.author.version,
             kind,
             clinic: self.facts.stored.clinic.clone(),

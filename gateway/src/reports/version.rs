@@ -3,7 +3,8 @@
 use super::text::text_of;
 use crate::store::{Columns, Scope, StoreError};
 use relay_core::codes::Code;
-use relay_core::ids::{ObjectHash, ReportId};
+use relay_core::ids::{ClinicId, ObjectHash, ReportId};
+use relay_core::report::ReportKind;
 use relay_core::study::StudyRevision;
 use sqlx::SqliteConnection;
 use viewer_api::desk::ReportVersion;
@@ -24,7 +25,7 @@ pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Re
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::database("read report versions"))?;
-    let mut out = Vec::with_capacity(rows.len());
+    let mut out: Vec<ReportVersion> = Vec::with_capacity(rows.len());
     for row in &rows {
         let key = study_id.to_string();
         let c = Columns::of(row, "report_version", &key);
@@ -32,10 +33,12 @@ pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Re
             (Some(at), Some(by)) => Some((at, by)),
             _ => None,
         };
+        let kind = c.parsed("kind")?;
         out.push(ReportVersion {
             report: c.parsed("report")?,
             version: c.unsigned("version")?,
-            kind: c.parsed("kind")?,
+            paper_version: next_on_paper(&out, kind),
+            kind,
             author: c.parsed("author")?,
             author_name: c.get("author_name")?,
             reviewer_name: c.get("reviewer_name")?,
@@ -46,13 +49,23 @@ pub async fn versions(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<Re
             received_at: c.time_or_none("received_at")?,
             opened,
             voided: c.time_or_none("void_at")?.zip(c.get("void_by")?),
+            differs: None,
             text: text_of(tx, c.get("text_id")?).await?,
         });
     }
     Ok(out)
 }
 
-/// The blob that holds the signed package of a version, in scope.
+/// The number that paper shows of a version of `kind` after these: how often a version of its stage (临时, or 最终 and what
+/// follows it) was released.
+#[must_use]
+pub(super) fn next_on_paper(versions: &[ReportVersion], kind: ReportKind) -> u32 {
+    let preliminary = |kind| kind == ReportKind::Preliminary;
+    let same = versions.iter().filter(|v| preliminary(v.kind) == preliminary(kind)).count();
+    u32::try_from(same).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// The blob that holds the signed package of a version, in scope, and the clinic it is addressed to.
 ///
 /// # Errors
 /// `NOT_FOUND`; [`StoreError`].
@@ -61,9 +74,9 @@ pub async fn package_hash(
     scope: &Scope,
     report: &ReportId,
     version: u32,
-) -> Result<ObjectHash, StoreError> {
+) -> Result<(ObjectHash, ClinicId), StoreError> {
     let row = sqlx::query(
-        "SELECT v.package_hash FROM report_version v JOIN report r ON r.id = v.report JOIN study s ON s.id = r.study_id
+        "SELECT v.package_hash, s.clinic FROM report_version v JOIN report r ON r.id = v.report JOIN study s ON s.id = r.study_id
          WHERE v.report = $1 AND v.version = $2 AND ($3 IS NULL OR s.clinic IN (SELECT value FROM json_each($3)))",
     )
     .bind(report.as_str())
@@ -73,5 +86,6 @@ pub async fn package_hash(
     .await
     .map_err(StoreError::database("find a report version"))?
     .ok_or_else(|| StoreError::refuse(Code::NotFound, "report", "no such version for this reader"))?;
-    Columns::of(&row, "report_version", report.as_str()).hash("package_hash")
+    let c = Columns::of(&row, "report_version", report.as_str());
+    Ok((c.hash("package_hash")?, c.parsed("clinic")?))
 }

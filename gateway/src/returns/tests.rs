@@ -78,11 +78,11 @@ async fn lab_with_report(kind: &'static str) -> Lab {
     let sql = match kind {
         "final" => {
             "INSERT INTO report_version VALUES ('r1', 1, NULL, 'final', zeroblob(32), 1, 'd1', 'D', NULL, NULL, 5, NULL,
-             zeroblob(32), 1, 1, 1, 1, NULL, 'final', 'l1', 'queued', NULL, NULL, NULL, NULL)"
+             zeroblob(32), 1, 1, 1, 1, NULL, 'final', 'l1', 'queued', NULL, NULL, NULL, NULL, 0, NULL)"
         }
         _ => {
             "INSERT INTO report_version VALUES ('r1', 1, NULL, 'preliminary', zeroblob(32), 1, 'd1', 'D', NULL, NULL, 5,
-             NULL, zeroblob(32), 1, 1, 1, 1, NULL, 'final', 'l1', 'queued', NULL, NULL, NULL, NULL)"
+             NULL, zeroblob(32), 1, 1, 1, 1, NULL, 'final', 'l1', 'queued', NULL, NULL, NULL, NULL, 0, NULL)"
         }
     };
     lab.execute(sql).await;

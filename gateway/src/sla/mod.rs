@@ -3,7 +3,7 @@
 use crate::store::{Batch, Columns, StoreError, StoredEvent};
 use relay_core::clock::UtcMs;
 use relay_core::report::ReportKind;
-use relay_core::sla::{SlaPolicy, StudyTimes, next_due, promise};
+use relay_core::sla::{CorrectionTimes, SlaPolicy, StudyTimes, next_due, promise};
 use relay_core::study::{Class, Kind};
 use serde_json::json;
 use sqlx::SqliteConnection;
@@ -40,12 +40,14 @@ pub struct Moment<'a> {
     pub at: UtcMs,
     /// Which kind of version it is about, where it says so.
     pub report: Option<ReportKind>,
+    /// What that version is, or becomes under the second signature, where it says so.
+    pub becomes: Option<ReportKind>,
 }
 
 impl<'a> Moment<'a> {
     fn of(event: &'a StoredEvent) -> Self {
-        let report = event.body.get("kind").and_then(|k| k.as_str()).and_then(|k| k.parse().ok());
-        Self { kind: &event.kind, at: event.at, report }
+        let word = |field| event.body.get(field).and_then(|k| k.as_str()).and_then(|k| k.parse().ok());
+        Self { kind: &event.kind, at: event.at, report: word("kind"), becomes: word("becomes") }
     }
 }
 
@@ -66,7 +68,8 @@ impl Fold {
 
     /// One event more.
     pub fn take(&mut self, moment: Moment<'_>) {
-        let Moment { kind, at, report } = moment;
+        let Moment { kind, at, report, .. } = moment;
+        self.correct(moment);
         let (times, preliminary) = (&mut self.times, report == Some(ReportKind::Preliminary));
         let slot = match kind {
             kinds::ARRIVED => &mut times.safe,
@@ -96,6 +99,22 @@ impl Fold {
             _ => return,
         };
         slot.get_or_insert(at);
+    }
+
+    /// A correction or addendum has clocks of its own; the newest counts.
+    fn correct(&mut self, Moment { kind, at, report, becomes }: Moment<'_>) {
+        let later = |kind| matches!(kind, Some(ReportKind::Correction | ReportKind::Addendum));
+        if kind == kinds::SIGNED && later(becomes.or(report)) {
+            self.times.correction = Some(CorrectionTimes { signed: at, ..CorrectionTimes::default() });
+            return;
+        }
+        let Some(correction) = self.times.correction.as_mut().filter(|_| later(report)) else { return };
+        match kind {
+            kinds::AUDITED => correction.audited.get_or_insert(at),
+            kinds::RECEIVED => correction.received.get_or_insert(at),
+            kinds::OPENED => correction.opened.get_or_insert(at),
+            _ => return,
+        };
     }
 
     /// The times that deadlines are computed from.
@@ -132,7 +151,8 @@ pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64
     batch
         .add(
             "read a work item's study and moments",
-            "SELECT w.id, s.t0, s.kind, s.class, e.type, e.at, CAST(e.body ->> 'kind' AS TEXT) AS report
+            "SELECT w.id, s.t0, s.kind, s.class, e.type, e.at, CAST(e.body ->> 'kind' AS TEXT) AS report,
+               CAST(e.body ->> 'becomes' AS TEXT) AS becomes
              FROM work_item w JOIN study s ON s.id = w.study_id
              LEFT JOIN event e ON e.study_id = s.id AND e.type IN (SELECT value FROM json_each($2))
              WHERE s.id = $1 ORDER BY e.seq",
@@ -149,12 +169,17 @@ pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64
     for row in &rows {
         let c = Columns::of(row, "event", &key);
         let Some(at) = c.time_or_none("at")? else { continue };
-        let report: Option<String> = c.get("report")?;
-        let report = report.and_then(|word| word.parse().ok());
-        folding.take(Moment { kind: &c.get::<String>("type")?, at, report });
+        let (report, becomes) = (report_kind(c, "report")?, report_kind(c, "becomes")?);
+        folding.take(Moment { kind: &c.get::<String>("type")?, at, report, becomes });
     }
     cache(batch, policy, item, (kind, class), &folding.times());
     Ok(())
+}
+
+/// A word of an event's body; one that this version does not know moves no clock.
+pub(crate) fn report_kind(c: Columns<'_>, column: &'static str) -> Result<Option<ReportKind>, StoreError> {
+    let word: Option<String> = c.get(column)?;
+    Ok(word.and_then(|word| word.parse().ok()))
 }
 
 fn cache(
@@ -222,6 +247,31 @@ mod tests {
         let times = fold(UtcMs(0), &events);
         assert_eq!((times.prelim_received, times.received), (Some(UtcMs(6)), Some(UtcMs(9))));
         assert_eq!((times.prelim, times.audited), (Some(UtcMs(5)), Some(UtcMs(8))));
+    }
+
+    #[test]
+    fn a_correction_that_awaits_its_second_signature_has_clocks_of_its_own() {
+        let last = serde_json::json!({"kind": "final"});
+        let mut events = vec![
+            event(kinds::SIGNED, 1, serde_json::json!({"kind": "preliminary", "becomes": "final"})),
+            event(kinds::AUDITED, 2, last.clone()),
+            event(kinds::RECEIVED, 3, last.clone()),
+            event(kinds::OPENED, 4, last),
+        ];
+        assert_eq!(fold(UtcMs(0), &events).correction, None);
+        events.push(event(
+            kinds::SIGNED,
+            10,
+            serde_json::json!({"kind": "preliminary", "becomes": "correction"}),
+        ));
+        let expected = CorrectionTimes { signed: UtcMs(10), ..CorrectionTimes::default() };
+        assert_eq!(fold(UtcMs(0), &events).correction, Some(expected));
+        let corrected = serde_json::json!({"kind": "correction"});
+        events.push(event(kinds::AUDITED, 12, corrected.clone()));
+        events.push(event(kinds::RECEIVED, 13, corrected));
+        let expected = CorrectionTimes { audited: Some(UtcMs(12)), received: Some(UtcMs(13)), ..expected };
+        assert_eq!(fold(UtcMs(0), &events).correction, Some(expected));
+        assert_eq!(fold(UtcMs(0), &events).received, Some(UtcMs(3)), "the first version's clocks stand");
     }
 
     #[test]

@@ -139,8 +139,11 @@ pub struct Audit {
 pub struct Signed {
     /// Report id.
     pub report: String,
-    /// Version.
+    /// Version, over all kinds: the one in addresses.
     pub version: u32,
+    /// The number that paper shows, and that people are told: preliminary versions count apart from final ones and what
+    /// follows those.
+    pub paper_version: u32,
     /// Kind as released.
     #[schema(value_type = words::ReportKind)]
     pub kind: ReportKind,
@@ -154,6 +157,7 @@ impl From<desk::Signed> for Signed {
         Self {
             report: signed.report.to_string(),
             version: signed.version,
+            paper_version: signed.paper_version,
             kind: signed.kind,
             state: signed.state,
         }
@@ -165,8 +169,11 @@ impl From<desk::Signed> for Signed {
 pub struct ReportVersion {
     /// Report id.
     pub report: String,
-    /// Version.
+    /// Version, over all kinds: the one in addresses.
     pub version: u32,
+    /// The number that paper shows, and that people are told: preliminary versions count apart from final ones and what
+    /// follows those.
+    pub paper_version: u32,
     /// Kind.
     #[schema(value_type = words::ReportKind)]
     pub kind: ReportKind,
@@ -195,6 +202,9 @@ pub struct ReportVersion {
     pub voided_at_ms: Option<i64>,
     /// Who withdrew it.
     pub voided_by: Option<String>,
+    /// Where the stored rows are not what was signed, as `table.field`. Then what is told here is taken from the signed package;
+    /// where that does not verify there are no words.
+    pub differs: Option<String>,
     /// The words.
     pub text: DraftText,
 }
@@ -206,6 +216,7 @@ impl From<desk::ReportVersion> for ReportVersion {
         Self {
             report: version.report.to_string(),
             version: version.version,
+            paper_version: version.paper_version,
             kind: version.kind,
             author: version.author.to_string(),
             author_name: version.author_name,
@@ -219,6 +230,7 @@ impl From<desk::ReportVersion> for ReportVersion {
             opened_by,
             voided_at_ms: voided_at,
             voided_by,
+            differs: version.differs,
             text: version.text,
         }
     }
@@ -235,6 +247,8 @@ pub struct Critical {
     pub raised_at_ms: i64,
     /// By whom.
     pub raised_by_name: String,
+    /// Steps of the ladder taken because nobody had read it back: 1 second contact, 2 duty chief, 3 county emergency.
+    pub escalated: u8,
     /// Received at the clinic, UTC ms.
     pub received_at_ms: Option<i64>,
     /// Read back by whom.
@@ -265,6 +279,7 @@ impl From<desk::CriticalState> for Critical {
             finding: state.finding,
             raised_at_ms: state.raised_at.0,
             raised_by_name: state.raised_by_name,
+            escalated: state.escalated,
             received_at_ms: state.received_at.map(|at| at.0),
             read_back_by,
             read_back_at_ms: read_back_at,

@@ -76,6 +76,8 @@ pub struct ClinicFigure {
     pub silent: bool,
     /// Studies received today.
     pub received: u64,
+    /// Studies with a signed report today.
+    pub reported: u64,
     /// Reports received at the clinic today.
     pub returned: u64,
     /// Due today.
@@ -84,4 +86,8 @@ pub struct ClinicFigure {
     pub on_time: u64,
     /// Open studies.
     pub backlog: u64,
+    /// Age of the oldest open study in ms; absent when there is none.
+    pub backlog_oldest_ms: Option<i64>,
+    /// Median and P90 per stage of its studies that arrived today.
+    pub stages: Vec<StageFigure>,
 }

@@ -97,19 +97,22 @@ pub trait ReadingDesk: Send + Sync {
     /// The study by its key (priors).
     async fn study_by_key(&self, reader: &Reader, study: &StudyKey, now: UtcMs)
     -> Result<StudyView, Refusal>;
-    /// Path of an object's plaintext file, after the scope check.
+    /// Path of an object's plaintext file, after the scope check and after its bytes were proven; `DAMAGED` names the object
+    /// whose bytes are not those that were received.
     async fn object_path(
         &self,
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
+        now: UtcMs,
     ) -> Result<PathBuf, Refusal>;
-    /// Path of the stored preview (JPEG, long side ≤ 1024), if the job has made it.
+    /// Path of the stored preview (JPEG, long side ≤ 1024), if the job has made it. Refused as [`Self::object_path`].
     async fn preview_path(
         &self,
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
+        now: UtcMs,
     ) -> Result<Option<PathBuf>, Refusal>;
 
     // ---- report ----

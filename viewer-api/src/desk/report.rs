@@ -10,8 +10,10 @@ use relay_core::study::StudyRevision;
 pub struct ReportVersion {
     /// Report.
     pub report: ReportId,
-    /// Version.
+    /// Version, over all kinds: the one in addresses.
     pub version: u32,
+    /// The number that paper shows: preliminary versions count apart from final ones and what follows those.
+    pub paper_version: u32,
     /// Kind.
     pub kind: ReportKind,
     /// Author.
@@ -34,6 +36,9 @@ pub struct ReportVersion {
     pub opened: Option<(UtcMs, String)>,
     /// 作废: withdrawn when, and by whom in words.
     pub voided: Option<(UtcMs, String)>,
+    /// Where the stored rows are not what the signed package says, as `table.field`: then everything here is the package's, and
+    /// there are no words where the package itself does not verify.
+    pub differs: Option<String>,
     /// The words.
     pub text: DraftText,
 }
@@ -98,8 +103,10 @@ impl std::fmt::Debug for SignRequest {
 pub struct Signed {
     /// Report.
     pub report: ReportId,
-    /// Version.
+    /// Version, over all kinds.
     pub version: u32,
+    /// The number that paper shows.
+    pub paper_version: u32,
     /// Kind as released.
     pub kind: ReportKind,
     /// State of the work item afterwards.

@@ -97,6 +97,8 @@ pub struct CriticalState {
     pub raised_at: UtcMs,
     /// By whom.
     pub raised_by_name: String,
+    /// Steps of the ladder taken because nobody had read it back: 1 second contact, 2 duty chief, 3 county emergency.
+    pub escalated: u8,
     /// Received at the clinic.
     pub received_at: Option<UtcMs>,
     /// Read back by whom, when.

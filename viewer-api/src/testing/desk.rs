@@ -181,6 +181,7 @@ impl ReadingDesk for TestDesk {
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
+        _now: UtcMs,
     ) -> Result<PathBuf, Refusal> {
         let state = self.state();
         let found = state.of_study(reader, study)?.objects.iter().find(|(facts, _)| facts.hash == *object);
@@ -192,6 +193,7 @@ impl ReadingDesk for TestDesk {
         reader: &Reader,
         study: &StudyKey,
         _object: &ObjectHash,
+        _now: UtcMs,
     ) -> Result<Option<PathBuf>, Refusal> {
         self.state().of_study(reader, study)?;
         Ok(None)
@@ -239,6 +241,7 @@ impl ReadingDesk for TestDesk {
         let signed = Signed {
             report: version.report.clone(),
             version: version.version,
+            paper_version: version.paper_version,
             kind: ReportKind::Preliminary,
             state: "signed".into(),
         };
@@ -270,6 +273,7 @@ impl ReadingDesk for TestDesk {
         Ok(Signed {
             report: version.report,
             version: version.version,
+            paper_version: version.paper_version,
             kind: ReportKind::Final,
             state: "audited".into(),
         })
@@ -290,6 +294,7 @@ impl ReadingDesk for TestDesk {
             finding: raise.finding,
             raised_at: now,
             raised_by_name: reader.name.clone(),
+            escalated: 0,
             received_at: None,
             read_back: None,
             action: None,

@@ -7,6 +7,7 @@ use crate::desk::{
 use relay_core::clock::{MINUTE_MS, UtcMs};
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, PersonId, ReportId, Sha256, StudyKey};
+use relay_core::report::ReportKind;
 use relay_core::study::{StudyContext, StudyRevision};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -181,10 +182,17 @@ pub(super) fn lease_of(item: &mut Item, reader: &Reader, now: UtcMs) -> Lease {
     lease
 }
 
+/// As the county counts: preliminary versions apart.
+fn paper_version(item: &Item, kind: ReportKind) -> u32 {
+    let preliminary = |kind| kind == ReportKind::Preliminary;
+    item.versions.iter().filter(|version| preliminary(version.kind) == preliminary(kind)).count() as u32 + 1
+}
+
 pub(super) fn version_of(item: &Item, reader: &Reader, request: &SignRequest, now: UtcMs) -> ReportVersion {
     ReportVersion {
         report: ReportId::parse(&format!("r-{}", item.row.id)).expect("invariant: a lawful report id"),
         version: item.versions.len() as u32 + 1,
+        paper_version: paper_version(item, request.kind),
         kind: request.kind,
         author: reader.id.clone(),
         author_name: reader.name.clone(),
@@ -196,6 +204,7 @@ pub(super) fn version_of(item: &Item, reader: &Reader, request: &SignRequest, no
         received_at: None,
         opened: None,
         voided: None,
+        differs: None,
         text: item.draft.as_ref().map(|draft| draft.text.clone()).unwrap_or_default(),
     }
 }

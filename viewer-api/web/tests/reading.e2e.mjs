@@ -106,7 +106,7 @@ test('a film is read, signed by its author and audited by a second person', { ti
   assert.match(await second.page.locator('.diff').innerText(), /请结合临床/);
   await second.sign(reviewer.pin, /修改并审核签名/);
   await second.page.getByRole('tab', { name: /版本与通知/ }).click();
-  await second.page.getByText('最终报告 第 2 版', { exact: true }).waitFor();
+  await second.page.getByText('最终报告 第 1 版', { exact: true }).waitFor();
   assert.deepEqual([...first.problems, ...second.problems], []);
 });
 

@@ -111,7 +111,7 @@ function drawReports() {
     open.addEventListener('click', () => openReport(r));
     act.append(open);
     const seen = r.opened_by ? el('td', r.opened_by + ' ' + time(r.opened_at)) : el('td', '未打开', r.superseded ? 'old' : 'wait');
-    row.append(el('td', who(r)), el('td', REPORT[r.kind] + ' 第' + r.version + '版 · 收到 ' + time(r.received_at)), sign, seen, act);
+    row.append(el('td', who(r)), el('td', REPORT[r.kind] + ' 第' + r.paper_version + '版 · 收到 ' + time(r.received_at)), sign, seen, act);
     return row;
   }));
 }

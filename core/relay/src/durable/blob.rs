@@ -264,6 +264,25 @@ impl BlobStore {
         if found == *hash { Ok((sha256, length)) } else { Err(BlobError::Digest { expected: *hash, found }) }
     }
 
+    /// As [`Self::verify`], for BLAKE3 alone: proves a blob that is about to be shown, at several times the speed.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn check(&self, hash: &ObjectHash) -> Result<(), BlobError> {
+        let (mut file, path) = (self.open_blob(hash)?, self.path_of(hash));
+        let mut blake = blake3::Hasher::new();
+        let mut buffer = vec![0_u8; READ_BYTES];
+        loop {
+            let read = file.read(&mut buffer).map_err(disk_error("read", &path))?;
+            if read == 0 {
+                break;
+            }
+            blake.update(&buffer[..read]);
+        }
+        let found = ObjectHash(*blake.finalize().as_bytes());
+        if found == *hash { Ok(()) } else { Err(BlobError::Digest { expected: *hash, found }) }
+    }
+
     /// Removes a blob. Deletion is a policy's decision, recorded by the caller before.
     ///
     /// # Errors
@@ -351,6 +370,9 @@ mod tests {
         let mut file = RealDiskForTest::open(&store.path_of(&hash));
         file.write_at(0, b"F").unwrap();
         assert!(matches!(store.verify(&hash), Err(BlobError::Digest { .. })));
+        assert!(matches!(store.check(&hash), Err(BlobError::Digest { .. })));
+        let whole = store.put(b"whole").unwrap();
+        assert!(store.check(&whole).is_ok());
     }
 
     struct RealDiskForTest;

@@ -36,6 +36,8 @@ pub struct SignedManifest {
     pub report_id: ReportId,
     /// Counts from 1 within the report, over all kinds.
     pub version: u32,
+    /// The number that paper shows and people are told: preliminary versions count apart from final ones and what follows.
+    pub paper_version: u32,
     /// Version that this one replaces or adds to; `None` for the first.
     pub previous: Option<u32>,
     /// Preliminary, final, addendum or correction.
@@ -79,6 +81,8 @@ pub struct ReviewManifest {
     pub report_id: ReportId,
     /// The released version, greater than the author's.
     pub version: u32,
+    /// The number that paper shows and people are told.
+    pub paper_version: u32,
     /// The author's version that was audited.
     pub previous: u32,
     /// Final, correction or addendum.
@@ -168,6 +172,7 @@ mod tests {
             purpose: PURPOSE_REPORT.into(),
             report_id: ReportId::parse("r-1").unwrap(),
             version: 1,
+            paper_version: 1,
             previous: None,
             kind: ReportKind::Final,
             clinic: ClinicId::parse("shilipu").unwrap(),

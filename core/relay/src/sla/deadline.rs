@@ -29,8 +29,39 @@ pub struct StudyTimes {
     pub prelim_opened: Option<UtcMs>,
     /// Final version opened.
     pub opened: Option<UtcMs>,
+    /// The newest correction or addendum: its limits are its own.
+    pub correction: Option<CorrectionTimes>,
     /// Time during which the county's clock stood still (sent back to the clinic), in ms.
     pub paused_ms: i64,
+}
+
+/// What happened to a correction or addendum, counted from its author's signature. `None` = not yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CorrectionTimes {
+    /// Signed by its author: the start of its clocks.
+    pub signed: UtcMs,
+    /// Second signature.
+    pub audited: Option<UtcMs>,
+    /// Released version in the clinic's store.
+    pub received: Option<UtcMs>,
+    /// Released version opened.
+    pub opened: Option<UtcMs>,
+}
+
+impl CorrectionTimes {
+    /// Its limits, around the clock: a changed diagnosis waits for no duty hours.
+    fn deadlines(self, policy: &SlaPolicy) -> impl Iterator<Item = Deadline> {
+        policy.correction().iter().map(move |(stage, limit_ms)| Deadline {
+            stage,
+            due_at: self.signed.plus_ms(limit_ms),
+            reached_at: match stage {
+                Stage::Audited => self.audited.or(self.received).or(self.opened),
+                Stage::Received => self.received.or(self.opened),
+                Stage::Opened => self.opened,
+                _ => Some(self.signed),
+            },
+        })
+    }
 }
 
 impl StudyTimes {
@@ -114,29 +145,55 @@ fn due_at(policy: &SlaPolicy, class: Class, times: &StudyTimes, limit_ms: i64) -
     }
 }
 
-/// Every limit of the study, in order of stage.
+/// Where one reader is alone, which is outside duty hours: how long the final version may take after the preliminary one,
+/// in ms of working time. Judged when the preliminary version is released, before that at the end of the exam.
+fn alone_ms(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Option<i64> {
+    let limit = policy.limits(kind, class).final_alone_ms()?;
+    let when = times.prelim.unwrap_or(times.t0);
+    (policy.signatures(kind) > 1 && !policy.calendar.on_duty(when)).then_some(limit)
+}
+
+/// Every limit of the study, in order of stage; without those of a correction. Where one reader is alone, the final version
+/// has no limit before the preliminary one is there.
 #[must_use]
 pub fn deadlines(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Vec<Deadline> {
     let limits = policy.limits(kind, class);
     let signatures = policy.signatures(kind);
+    let alone = alone_ms(policy, kind, class, times);
+    let due = |stage: Stage, limit_ms: i64| {
+        let usual = due_at(policy, class, times, limit_ms);
+        let of_the_final = matches!(stage, Stage::Audited | Stage::Received | Stage::Opened);
+        let Some(alone) = alone.filter(|_| of_the_final && times.reached(Stage::Received).is_none()) else {
+            return Some(usual);
+        };
+        let last = policy.calendar.add_duty_ms(times.prelim?, alone);
+        // Opening has the same time after the receipt as on duty.
+        let after = if stage == Stage::Opened {
+            limit_ms.saturating_sub(limits.limit_ms(Stage::Received)?)
+        } else {
+            0
+        };
+        Some(last.plus_ms(after))
+    };
     limits
         .iter()
         .filter(|(stage, _)| *stage != Stage::Audited || signatures > 1)
-        .map(|(stage, limit_ms)| Deadline {
-            stage,
-            due_at: due_at(policy, class, times, limit_ms),
-            reached_at: times.reached(stage),
+        .filter_map(|(stage, limit_ms)| {
+            Some(Deadline { stage, due_at: due(stage, limit_ms)?, reached_at: times.reached(stage) })
         })
         .collect()
 }
 
-/// The earliest limit not yet reached, leaving out stages that a later reached stage has made moot.
+/// The earliest limit not yet reached, of the study or of its newest correction, leaving out stages that a later reached
+/// stage has made moot.
 #[must_use]
 pub fn next_due(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Option<Deadline> {
     let all = deadlines(policy, kind, class, times);
     let reached: Vec<Stage> = all.iter().filter(|d| d.reached_at.is_some()).map(|d| d.stage).collect();
+    let corrected = times.correction.into_iter().flat_map(|correction| correction.deadlines(policy));
     all.into_iter()
         .filter(|d| d.reached_at.is_none() && !reached.iter().any(|stage| makes_moot(*stage, d.stage)))
+        .chain(corrected.filter(|d| d.reached_at.is_none()))
         .min_by_key(|d| d.due_at)
 }
 
@@ -150,15 +207,18 @@ fn makes_moot(reached: Stage, stage: Stage) -> bool {
     stage < reached && (preliminary(stage) || stage < Stage::Prelim)
 }
 
-/// The promise of the study. Where the policy limits `prelim_received` for an emergency film, a preliminary report
-/// in time keeps the promise (one reader alone on duty).
+/// The promise of the study. Where one reader is alone a preliminary version in time keeps it; also where the policy knows
+/// no time for the final one then, but limits `prelim_received` no closer than `received`.
 #[must_use]
 pub fn promise(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Promise {
     let limits = policy.limits(kind, class);
     let limit = |stage| limits.limit_ms(stage);
     let received = limit(Stage::Received).expect("invariant: the policy demands `received`");
     let (stage, limit_ms) = match limit(Stage::PrelimReceived) {
-        Some(prelim) if prelim >= received => (Stage::PrelimReceived, prelim),
+        Some(prelim) if alone_ms(policy, kind, class, times).is_some() => (Stage::PrelimReceived, prelim),
+        Some(prelim) if limits.final_alone_ms().is_none() && prelim >= received => {
+            (Stage::PrelimReceived, prelim)
+        }
         _ => (Stage::Received, received),
     };
     Promise { due_at: due_at(policy, class, times, limit_ms), received_at: times.reached(stage) }
@@ -203,11 +263,71 @@ mod tests {
     }
 
     #[test]
-    fn a_preliminary_report_keeps_the_promise_of_an_emergency_film() {
-        let received = Some(UtcMs(29 * MINUTE_MS));
-        let times = StudyTimes { t0: UtcMs(0), prelim_received: received, ..StudyTimes::default() };
-        assert!(promise(&policy(), Kind::Xray, Class::Emergency, &times).on_time());
-        assert!(!promise(&policy(), Kind::Xray, Class::Routine, &times).on_time());
+    fn at_night_a_preliminary_report_keeps_the_promise_of_an_urgent_film_and_by_day_it_does_not() {
+        let given = |t0: UtcMs| StudyTimes {
+            t0,
+            prelim: Some(t0.plus_ms(8 * MINUTE_MS)),
+            prelim_received: Some(t0.plus_ms(9 * MINUTE_MS)),
+            ..StudyTimes::default()
+        };
+        let night = given(at("2026-11-22T02:00:00+08:00"));
+        for class in [Class::Green, Class::Emergency] {
+            assert!(promise(&policy(), Kind::Xray, class, &night).on_time(), "{class}");
+            let day = given(at("2026-11-23T10:00:00+08:00"));
+            assert!(!promise(&policy(), Kind::Xray, class, &day).on_time(), "{class}");
+        }
+        assert!(!promise(&policy(), Kind::Xray, Class::Routine, &night).on_time());
+    }
+
+    #[test]
+    fn at_night_the_final_report_is_due_four_working_hours_after_the_preliminary_one() {
+        let t0 = at("2026-11-22T02:00:00+08:00");
+        let times = StudyTimes { t0, safe: Some(t0), claimed: Some(t0), ..StudyTimes::default() };
+        let due = |times: &StudyTimes| {
+            let next = next_due(&policy(), Kind::Xray, Class::Emergency, times).unwrap();
+            (next.stage, next.due_at)
+        };
+        assert_eq!(due(&times), (Stage::Prelim, t0.plus_ms(22 * MINUTE_MS)));
+        let signed = Some(t0.plus_ms(8 * MINUTE_MS));
+        let seen = StudyTimes {
+            prelim: signed,
+            reported: signed,
+            prelim_received: signed,
+            prelim_opened: signed,
+            ..times
+        };
+        // Duty begins at eight.
+        assert_eq!(due(&seen), (Stage::Audited, at("2026-11-22T12:00:00+08:00")));
+        let audited = StudyTimes { audited: signed, ..seen };
+        assert_eq!(due(&audited), (Stage::Received, at("2026-11-22T12:00:00+08:00")));
+        let received = StudyTimes { received: signed, ..audited };
+        assert_eq!(due(&received).0, Stage::Opened);
+    }
+
+    #[test]
+    fn a_correction_is_due_by_its_own_limits_whatever_was_reached_before() {
+        let minute = |m: i64| Some(UtcMs(m * MINUTE_MS));
+        let done = StudyTimes {
+            t0: UtcMs(0),
+            safe: minute(1),
+            claimed: minute(2),
+            reported: minute(3),
+            audited: minute(4),
+            received: minute(5),
+            opened: minute(6),
+            ..StudyTimes::default()
+        };
+        let next = |times: &StudyTimes| next_due(&policy(), Kind::Xray, Class::Routine, times);
+        assert_eq!(next(&done), None);
+        let signed = CorrectionTimes { signed: UtcMs(100 * MINUTE_MS), ..CorrectionTimes::default() };
+        let waits = StudyTimes { correction: Some(signed), ..done };
+        let due = next(&waits).unwrap();
+        assert_eq!((due.stage, due.due_at), (Stage::Received, UtcMs(115 * MINUTE_MS)));
+        let there = CorrectionTimes { received: minute(110), ..signed };
+        let due = next(&StudyTimes { correction: Some(there), ..done }).unwrap();
+        assert_eq!((due.stage, due.due_at), (Stage::Opened, UtcMs(130 * MINUTE_MS)));
+        let read = CorrectionTimes { opened: minute(111), ..there };
+        assert_eq!(next(&StudyTimes { correction: Some(read), ..done }), None);
     }
 
     #[test]

@@ -6,5 +6,7 @@ mod deadline;
 mod policy;
 
 pub use calendar::{CalendarError, DutyCalendar, ShiftMinutes};
-pub use deadline::{Deadline, Promise, StudyTimes, deadlines, next_due, promise};
-pub use policy::{ClockRules, CriticalRules, DEFAULT_POLICY, PolicyError, SlaPolicy, Stage, StageLimits};
+pub use deadline::{CorrectionTimes, Deadline, Promise, StudyTimes, deadlines, next_due, promise};
+pub use policy::{
+    ClockRules, CriticalRules, DEFAULT_POLICY, PolicyError, RetakeRules, SlaPolicy, Stage, StageLimits,
+};

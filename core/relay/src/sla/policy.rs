@@ -40,19 +40,51 @@ words! {
 
 /// Limits of one kind and class: minutes from T0 per stage; a stage without limit is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StageLimits(BTreeMap<Stage, u32>);
+pub struct StageLimits {
+    stages: BTreeMap<Stage, u32>,
+    final_alone: Option<u32>,
+    also_measured: Vec<u32>,
+    alarm_episode: Option<u32>,
+}
 
 impl StageLimits {
     /// The limit in ms from T0, if the stage has one.
     #[must_use]
     pub fn limit_ms(&self, stage: Stage) -> Option<i64> {
-        self.0.get(&stage).map(|minutes| i64::from(*minutes) * MINUTE_MS)
+        self.stages.get(&stage).map(|minutes| i64::from(*minutes) * MINUTE_MS)
     }
 
     /// Every stage with its limit in ms from T0, in order of stage.
     pub fn iter(&self) -> impl Iterator<Item = (Stage, i64)> + '_ {
-        self.0.iter().map(|(stage, minutes)| (*stage, i64::from(*minutes) * MINUTE_MS))
+        self.stages.iter().map(|(stage, minutes)| (*stage, i64::from(*minutes) * MINUTE_MS))
     }
+
+    /// Where one reader is alone: working time from the preliminary version to the final one, in ms. Then the preliminary
+    /// version keeps the promise.
+    #[must_use]
+    pub fn final_alone_ms(&self) -> Option<i64> {
+        self.final_alone.map(|minutes| i64::from(minutes) * MINUTE_MS)
+    }
+
+    /// Other limits of `received` against which the share on time is to be measured, in ms.
+    pub fn also_measured_ms(&self) -> impl Iterator<Item = i64> + '_ {
+        self.also_measured.iter().map(|minutes| i64::from(*minutes) * MINUTE_MS)
+    }
+
+    /// From the finding of an alarm episode of a long recording to its notice, in ms.
+    #[must_use]
+    pub fn alarm_episode_ms(&self) -> Option<i64> {
+        self.alarm_episode.map(|minutes| i64::from(minutes) * MINUTE_MS)
+    }
+}
+
+/// The clinic's own clock while the county's stands still for a retake, in ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetakeRules {
+    /// Green and emergency.
+    pub emergency_ms: i64,
+    /// All others.
+    pub routine_ms: i64,
 }
 
 /// Limits of the critical-value clock, in ms.
@@ -85,6 +117,12 @@ pub struct ClockRules {
 #[derive(Debug, Clone)]
 pub struct SlaPolicy {
     limits: BTreeMap<(Kind, Class), StageLimits>,
+    /// Limits of a correction or addendum, from its author's signature.
+    correction: StageLimits,
+    /// Long ECG recordings; `None` = as the class of the study.
+    holter: Option<StageLimits>,
+    /// Retakes at the clinic, where the policy limits them.
+    pub retake: Option<RetakeRules>,
     /// Signatures that make a version final, per kind.
     signatures: BTreeMap<Kind, u8>,
     /// Critical values.
@@ -123,6 +161,16 @@ pub enum PolicyError {
     /// A number of signatures other than 1 or 2.
     #[error("policy: signatures.{0} = {1}: must be 1 or 2")]
     Signatures(String, u8),
+    /// A clock that this version does not have.
+    #[error("policy: clock.{field} = {found:?}: only {lawful:?} is known")]
+    Clock {
+        /// Which field.
+        field: &'static str,
+        /// The value.
+        found: String,
+        /// The lawful one.
+        lawful: &'static str,
+    },
     /// A fraction outside 0 to 1.
     #[error("policy: clock.warn_fraction = {0}: must lie between 0 and 1")]
     Fraction(f64),
@@ -134,12 +182,20 @@ pub enum PolicyError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    sla: BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>>,
+    sla: BTreeMap<String, BTreeMap<String, toml::Value>>,
+    retake: Option<RetakeFile>,
     critical: CriticalFile,
     clock: ClockFile,
     quiet_s: QuietFile,
-    duty: super::calendar::DutyFile,
-    signatures: BTreeMap<String, u8>,
+    duty: Option<super::calendar::DutyFile>,
+    signatures: Option<BTreeMap<String, u8>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetakeFile {
+    emergency: u32,
+    routine: u32,
 }
 
 #[derive(Deserialize)]
@@ -155,6 +211,9 @@ struct CriticalFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClockFile {
+    start: Option<String>,
+    emergency: Option<String>,
+    routine: Option<String>,
     warn_fraction: f64,
     max_future_skew_s: u32,
 }
@@ -173,27 +232,32 @@ impl SlaPolicy {
     /// # Errors
     /// [`PolicyError`] naming the place.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
-        let file: File = toml::from_str(text)?;
-        let limits = read_limits(&file.sla)?;
+        let mut file: File = toml::from_str(text)?;
+        let mut read = Limits::of(&file.sla)?;
+        if text != DEFAULT_POLICY {
+            let built_in: File = toml::from_str(DEFAULT_POLICY)?;
+            read.fill_up(Limits::of(&built_in.sla)?);
+            file.duty = file.duty.or(built_in.duty);
+            file.signatures = file.signatures.or(built_in.signatures);
+        }
         for (kind, class) in Kind::ALL.iter().flat_map(|k| Class::ALL.iter().map(move |c| (*k, *c))) {
-            let found = limits.get(&(kind, class)).and_then(|l| l.limit_ms(Stage::Received));
+            let found = read.classes.get(&(kind, class)).and_then(|l| l.limit_ms(Stage::Received));
             found.ok_or(PolicyError::Missing(kind, class))?;
         }
-        let mut signatures = BTreeMap::new();
-        for (word, count) in &file.signatures {
-            let kind = parse_word::<Kind>("signatures", word)?;
-            if !matches!(count, 1 | 2) {
-                return Err(PolicyError::Signatures(word.clone(), *count));
-            }
-            signatures.insert(kind, *count);
-        }
+        let signatures = signatures(&file.signatures.unwrap_or_default())?;
+        file.clock.check()?;
         if !(0.0..=1.0).contains(&file.clock.warn_fraction) {
             return Err(PolicyError::Fraction(file.clock.warn_fraction));
         }
         let minutes = |m: u32| i64::from(m) * MINUTE_MS;
         let seconds = |s: u32| i64::from(s) * SECOND_MS;
         Ok(Self {
-            limits,
+            limits: read.classes,
+            correction: read.correction.unwrap_or_default(),
+            holter: read.holter,
+            retake: file
+                .retake
+                .map(|r| RetakeRules { emergency_ms: minutes(r.emergency), routine_ms: minutes(r.routine) }),
             signatures,
             critical: CriticalRules {
                 notify_warn_ms: minutes(file.critical.notify_warn),
@@ -211,7 +275,7 @@ impl SlaPolicy {
                     seconds(file.quiet_s.xray_routine),
                 ],
             },
-            calendar: DutyCalendar::from_file(file.duty)?,
+            calendar: DutyCalendar::from_file(file.duty.ok_or(CalendarError::Empty)?)?,
         })
     }
 
@@ -219,6 +283,38 @@ impl SlaPolicy {
     #[must_use]
     pub fn limits(&self, kind: Kind, class: Class) -> &StageLimits {
         self.limits.get(&(kind, class)).expect("invariant: from_toml demands every kind and class")
+    }
+
+    /// The limits of a correction or addendum, from its author's signature, around the clock.
+    #[must_use]
+    pub const fn correction(&self) -> &StageLimits {
+        &self.correction
+    }
+
+    /// The limits of a long ECG recording, where the policy has them.
+    #[must_use]
+    pub const fn holter(&self) -> Option<&StageLimits> {
+        self.holter.as_ref()
+    }
+
+    /// Settings that the policy has and the county's gateway does not act on yet, by their place in the file.
+    #[must_use]
+    pub fn not_acted_on(&self) -> Vec<String> {
+        let mut places: Vec<String> = [
+            "critical.notify_warn",
+            "critical.notify",
+            "critical.ack",
+            "critical.action",
+            "clock.warn_fraction",
+            "quiet_s",
+        ]
+        .map(str::to_owned)
+        .into();
+        let measured = self.limits.iter().filter(|(_, limits)| !limits.also_measured.is_empty());
+        places.extend(measured.map(|((kind, class), _)| format!("sla.{kind}.{class}.also_measured")));
+        places.extend(self.holter.is_some().then(|| "sla.ecg.holter".to_owned()));
+        places.extend(self.retake.is_some().then(|| "retake".to_owned()));
+        places
     }
 
     /// Signatures that make a version final. A green or emergency ECG may be released by one reader.
@@ -248,26 +344,112 @@ fn parse_word<T: std::str::FromStr<Err = String>>(path: &str, word: &str) -> Res
     word.parse().map_err(|reason| PolicyError::Word { path: format!("{path}.{word}"), reason })
 }
 
-type SlaFile = BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>>;
-
-fn read_limits(file: &SlaFile) -> Result<BTreeMap<(Kind, Class), StageLimits>, PolicyError> {
-    let mut limits = BTreeMap::new();
-    for (kind_word, classes) in file {
-        let kind = parse_word::<Kind>("", kind_word)?;
-        for (class_word, stages) in classes {
-            let class = parse_word::<Class>(kind_word, class_word)?;
-            let mut row = BTreeMap::new();
-            for (stage_word, minutes) in stages {
-                let path = format!("{kind_word}.{class_word}.{stage_word}");
-                if !(1..=MAX_LIMIT_MINUTES).contains(minutes) {
-                    return Err(PolicyError::Limit { path, minutes: *minutes });
-                }
-                row.insert(parse_word::<Stage>(&format!("{kind_word}.{class_word}"), stage_word)?, *minutes);
+impl ClockFile {
+    /// What there is only one of may be said, and nothing else.
+    fn check(&self) -> Result<(), PolicyError> {
+        let fields = [
+            ("start", &self.start, "exam_completed"),
+            ("emergency", &self.emergency, "24x7"),
+            ("routine", &self.routine, "duty-calendar"),
+        ];
+        for (field, found, lawful) in fields {
+            if let Some(found) = found.as_ref().filter(|found| *found != lawful) {
+                return Err(PolicyError::Clock { field, found: found.clone(), lawful });
             }
-            limits.insert((kind, class), StageLimits(row));
+        }
+        Ok(())
+    }
+}
+
+fn signatures(file: &BTreeMap<String, u8>) -> Result<BTreeMap<Kind, u8>, PolicyError> {
+    let mut signatures = BTreeMap::new();
+    for (word, count) in file {
+        let kind = parse_word::<Kind>("signatures", word)?;
+        if !matches!(count, 1 | 2) {
+            return Err(PolicyError::Signatures(word.clone(), *count));
+        }
+        signatures.insert(kind, *count);
+    }
+    Ok(signatures)
+}
+
+/// The table `[sla]`.
+#[derive(Default)]
+struct Limits {
+    classes: BTreeMap<(Kind, Class), StageLimits>,
+    correction: Option<StageLimits>,
+    holter: Option<StageLimits>,
+}
+
+impl Limits {
+    fn of(file: &BTreeMap<String, BTreeMap<String, toml::Value>>) -> Result<Self, PolicyError> {
+        let mut out = Self::default();
+        for (kind_word, classes) in file {
+            if kind_word == "correction" {
+                out.correction = Some(row("correction", classes.iter())?);
+                continue;
+            }
+            let kind = parse_word::<Kind>("", kind_word)?;
+            for (class_word, stages) in classes {
+                let path = format!("{kind_word}.{class_word}");
+                let table = stages.as_table().ok_or_else(|| word(&path, "a table of stages is needed"))?;
+                let limits = row(&path, table.iter())?;
+                if kind == Kind::Ecg && class_word == "holter" {
+                    out.holter = Some(limits);
+                    continue;
+                }
+                let class = parse_word::<Class>(kind_word, class_word)?;
+                out.classes.insert((kind, class), limits);
+            }
+        }
+        Ok(out)
+    }
+
+    /// What a site's file does not speak of is as built in.
+    fn fill_up(&mut self, built_in: Self) {
+        for (key, limits) in built_in.classes {
+            self.classes.entry(key).or_insert(limits);
+        }
+        self.correction = self.correction.take().or(built_in.correction);
+        self.holter = self.holter.take().or(built_in.holter);
+    }
+}
+
+fn word(path: &str, reason: &str) -> PolicyError {
+    PolicyError::Word { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+/// One row of limits: stages, and what goes with them.
+fn row<'a>(
+    place: &str,
+    fields: impl Iterator<Item = (&'a String, &'a toml::Value)>,
+) -> Result<StageLimits, PolicyError> {
+    let mut limits = StageLimits::default();
+    for (field, value) in fields {
+        let path = format!("{place}.{field}");
+        match field.as_str() {
+            "also_measured" => {
+                let list = value.as_array().ok_or_else(|| word(&path, "a list of minutes is needed"))?;
+                limits.also_measured = list.iter().map(|m| minutes_of(&path, m)).collect::<Result<_, _>>()?;
+            }
+            "final_alone" => limits.final_alone = Some(minutes_of(&path, value)?),
+            "alarm_episode" => limits.alarm_episode = Some(minutes_of(&path, value)?),
+            _ => {
+                let stage = parse_word::<Stage>(place, field)?;
+                limits.stages.insert(stage, minutes_of(&path, value)?);
+            }
         }
     }
     Ok(limits)
+}
+
+fn minutes_of(path: &str, value: &toml::Value) -> Result<u32, PolicyError> {
+    let given = value.as_integer().ok_or_else(|| word(path, "a whole number of minutes is needed"))?;
+    let minutes = u32::try_from(given).unwrap_or(if given < 0 { 0 } else { u32::MAX });
+    if (1..=MAX_LIMIT_MINUTES).contains(&minutes) {
+        return Ok(minutes);
+    }
+    Err(PolicyError::Limit { path: path.to_owned(), minutes })
 }
 
 #[cfg(test)]
@@ -293,5 +475,68 @@ mod tests {
         assert!(message.contains("sla.ecg.green.claimde"), "{message}");
         let wrong = DEFAULT_POLICY.replacen("received = 10", "received = 0", 1);
         assert!(SlaPolicy::from_toml(&wrong).unwrap_err().to_string().contains("received = 0"));
+    }
+
+    /// A whole policy as a county hands it in: fewer rows than are built in, and everything that may be said.
+    const COUNTY: &str = include_str!("county.toml");
+
+    #[test]
+    fn a_countys_whole_policy_is_taken_and_means_what_it_says() {
+        let policy = SlaPolicy::from_toml(COUNTY).unwrap();
+        let minutes = |m: i64| Some(m * MINUTE_MS);
+        let green = policy.limits(Kind::Xray, Class::Green);
+        assert_eq!((green.final_alone_ms(), green.limit_ms(Stage::Received)), (minutes(240), minutes(30)));
+        assert_eq!(green.limit_ms(Stage::PrelimReceived), minutes(15));
+        let routine = policy.limits(Kind::Xray, Class::Routine);
+        assert_eq!(routine.also_measured_ms().collect::<Vec<_>>(), [120 * MINUTE_MS]);
+        let correction = policy.correction();
+        assert_eq!(correction.limit_ms(Stage::Received), minutes(15));
+        assert_eq!(correction.limit_ms(Stage::Opened), minutes(30));
+        let holter = policy.holter().unwrap();
+        assert_eq!(
+            (holter.limit_ms(Stage::Received), holter.alarm_episode_ms()),
+            (minutes(1440), minutes(10))
+        );
+        let retake = policy.retake.unwrap();
+        assert_eq!((retake.emergency_ms, retake.routine_ms), (15 * MINUTE_MS, 240 * MINUTE_MS));
+        assert_eq!(policy.limits(Kind::Consult, Class::Emergency).limit_ms(Stage::Accepted), minutes(30));
+        assert_eq!(policy.critical.escalate_ms, [5 * MINUTE_MS, 10 * MINUTE_MS, 15 * MINUTE_MS]);
+        assert_eq!((policy.clock.max_future_skew_ms, policy.quiet_ms(Kind::Ecg, Class::Green)), (60_000, 0));
+        // What it does not speak of is as built in.
+        let built_in = SlaPolicy::default();
+        assert_eq!(policy.calendar, built_in.calendar);
+        assert_eq!(policy.signatures(Kind::Ecg), built_in.signatures(Kind::Ecg));
+        for class in Class::ALL {
+            assert_eq!(policy.limits(Kind::Other, *class), built_in.limits(Kind::Other, *class));
+        }
+        let idle = policy.not_acted_on();
+        assert!(
+            idle.contains(&"sla.ecg.holter".to_owned()) && idle.contains(&"retake".to_owned()),
+            "{idle:?}"
+        );
+    }
+
+    #[test]
+    fn the_built_in_policy_says_the_same_as_the_countys() {
+        let (built_in, county) = (SlaPolicy::default(), SlaPolicy::from_toml(COUNTY).unwrap());
+        let classes = [Class::Green, Class::Emergency, Class::Routine, Class::Screening];
+        for (kind, class) in Kind::ALL.iter().flat_map(|k| classes.map(|c| (*k, c))) {
+            assert_eq!(built_in.limits(kind, class), county.limits(kind, class), "{kind} {class}");
+        }
+        assert_eq!((built_in.correction(), built_in.holter()), (county.correction(), county.holter()));
+        assert_eq!((built_in.retake, &built_in.critical), (county.retake, &county.critical));
+    }
+
+    #[test]
+    fn a_clock_or_a_number_that_there_is_not_is_refused_by_name() {
+        let message = |from: &str, to: &str| {
+            SlaPolicy::from_toml(&COUNTY.replacen(from, to, 1)).unwrap_err().to_string()
+        };
+        assert!(message("exam_completed", "arrived").contains("clock.start = \"arrived\""));
+        assert!(
+            message("also_measured = [120]", "also_measured = 120").contains("xray.routine.also_measured")
+        );
+        assert!(message("final_alone = 240", "final_alone = -1").contains("xray.green.final_alone"));
+        assert!(message("alarm_episode = 10", "alarm_episodes = 10").contains("ecg.holter.alarm_episodes"));
     }
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::content::MeasuredBy;
 use crate::samples;
 
 #[test]
@@ -9,6 +10,12 @@ fn a_report_reads_back_from_its_canonical_form() {
     for report in [samples::xray(), samples::ecg(), samples::correction()] {
         let bytes = canonical_json(&report).unwrap();
         assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), report);
+    }
+    let mut measured = samples::ecg();
+    for by in [MeasuredBy::Device, MeasuredBy::Software] {
+        measured.ecg.measured_by = Some(by);
+        let bytes = canonical_json(&measured).unwrap();
+        assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), measured);
     }
     let plan = samples::plan();
     assert_eq!(TreatmentPlan::from_canonical(&canonical_plan_json(&plan).unwrap()).unwrap(), plan);

@@ -230,7 +230,11 @@ fn ecg_rows(flow: &mut Flow<'_>, e: &EcgFindings) -> Result<(), RenderError> {
     });
     let amplitudes = (e.rv5_uv.is_some() || e.sv1_uv.is_some())
         .then(|| format!("{} / {} mV{sum}", volts(e.rv5_uv), volts(e.sv1_uv)));
-    flow.grid_row(&[cell("导联", e.lead_set.as_deref()), wide("RV5/SV1", amplitudes.as_deref(), 2)])
+    flow.grid_row(&[cell("导联", e.lead_set.as_deref()), wide("RV5/SV1", amplitudes.as_deref(), 2)])?;
+    match e.measured_by {
+        Some(by) => flow.grid_row(&[wide("测量值来源", Some(by.zh()), 3)]),
+        None => Ok(()),
+    }
 }
 
 fn notices(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {

@@ -54,16 +54,19 @@ async fn a_package_that_changed_on_the_disk_is_neither_audited_nor_shown() {
     let path = {
         let mut read = room.store.read().await.unwrap();
         let scope = crate::store::Scope::County;
-        let hash = crate::reports::package_hash(&mut read, &scope, &first.report, 1).await.unwrap();
+        let (hash, _) = crate::reports::package_hash(&mut read, &scope, &first.report, 1).await.unwrap();
         room.store.blobs().path_of(&hash)
     };
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     relay_core::durable::write_atomic(&RealDisk, &path, &bytes, 0o600).unwrap();
-    assert_eq!(audit_by_zhang(&room, item).await.unwrap_err().code, Code::StorageFailed);
-    let shown = room.desk.report_package(&liu(), &first.report, 1).await;
-    assert_eq!(shown.unwrap_err().code, Code::StorageFailed);
+    assert_eq!(audit_by_zhang(&room, item).await.unwrap_err().code, Code::Damaged);
+    let shown = room.desk.report_package(&liu(), &first.report, 1).await.unwrap_err();
+    assert_eq!((shown.code, shown.field), (Code::Damaged, format!("{} v1", first.report)));
+    let version = room.desk.study(&liu(), item, NOW).await.unwrap().versions.remove(0);
+    assert_eq!(version.differs.as_deref(), Some("report_version.package_hash"));
+    assert_eq!(version.text, DraftText::default(), "no word that is not proven to be signed");
 }
 
 #[tokio::test]
@@ -81,6 +84,9 @@ async fn another_package_under_the_row_of_a_version_is_not_audited() {
     )
     .await;
     assert_eq!(audit_by_zhang(&room, two).await.unwrap_err().code, Code::ReportInvalid);
+    let report = room.desk.study(&liu(), two, NOW).await.unwrap().versions[0].report.clone();
+    let shown = room.desk.report_package(&liu(), &report, 1).await.unwrap_err();
+    assert_eq!((shown.code, shown.field), (Code::ReportInvalid, format!("{report} v1")));
 }
 
 #[tokio::test]
@@ -115,7 +121,7 @@ async fn a_corrected_name_withdraws_the_signed_version_at_the_clinic_until_a_new
             .await
             .unwrap();
     let hash = ObjectHash::from_slice(&row.0).unwrap();
-    let body = crate::reports::read_package(&room.store, hash).await.unwrap();
+    let body = crate::reports::read_package(&room.store, hash, "void").await.unwrap();
     let void: ReportVoid = serde_json::from_slice(&body).unwrap();
     assert_eq!((void.report, void.through_version, void.reason.as_str()), (first.report, 1, "登记姓名有误"));
     assert_eq!(row.1, 1);
@@ -225,4 +231,94 @@ async fn only_the_newest_words_of_a_draft_are_kept_and_none_after_signing() {
     let asked = request(&room, &liu(), item, lease.epoch, revision).await;
     room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
     assert_eq!(number(&room, "SELECT count(*) FROM report_text WHERE purpose = 'draft'").await, 0);
+}
+
+/// What verify-store says of the room's store, as `table.field` of each fault.
+async fn faults(room: &Room) -> Vec<String> {
+    let trust = &room.desk.press.trust;
+    let report = crate::operate::verify::verify_store(&room.store, Some(trust), NOW).await.unwrap();
+    let named = |f: &crate::operate::verify::Fault| {
+        format!("{}.{}", f.table, f.reason.split(": ").next().unwrap_or_default())
+    };
+    report.faults.iter().map(named).collect()
+}
+
+#[tokio::test]
+async fn a_row_that_is_not_what_was_signed_is_named_and_the_reader_sees_the_signed_words() {
+    let changes = [
+        (
+            "UPDATE report_text SET body = replace(body, '未见明显异常', '右肺占位') WHERE purpose = 'version'",
+            "report_text.body.impression",
+        ),
+        ("UPDATE report_version SET author_name = '王医师'", "report_version.author_name"),
+        ("UPDATE report_version SET kind = 'final', becomes = 'final'", "report_version.kind"),
+        ("UPDATE report_version SET signed_at = signed_at - 3600000", "report_version.signed_at"),
+        ("UPDATE report_version SET objects_read = 2", "report_version.objects_read"),
+        ("UPDATE person SET name = '李四'", "person.name"),
+        ("UPDATE study SET uid = '1.2.3.4'", "study.uid"),
+    ];
+    for (number_, (sql, place)) in changes.into_iter().enumerate() {
+        let room = room().await;
+        let item = film(&room.store, &format!("1.4.{number_}"), CLINIC, Kind::Xray).await;
+        signed_by_liu(&room, item).await;
+        let before = room.desk.study(&liu(), item, NOW).await.unwrap().versions.remove(0);
+        assert_eq!(before.differs, None, "{place}");
+        assert!(faults(&room).await.is_empty(), "{place}");
+        execute(&room, sql).await;
+        let view = room.desk.study(&liu(), item, NOW).await.unwrap();
+        let after = &view.versions[0];
+        assert_eq!(after.differs.as_deref(), Some(place));
+        assert_eq!((&after.text, after.kind), (&before.text, before.kind), "{place}");
+        assert_eq!((&after.author_name, after.signed_at), (&before.author_name, before.signed_at), "{place}");
+        assert_eq!(view.row.report.unwrap().2, before.kind, "{place}");
+        assert_eq!(faults(&room).await, [place]);
+        for _ in 0..2 {
+            room.desk.prove_versions(NOW.plus_ms(365 * relay_core::clock::DAY_MS)).await.unwrap();
+        }
+        let told = "SELECT count(*) FROM event WHERE type = 'report.damaged'";
+        assert_eq!(number(&room, told).await, 1, "{place}: told once");
+    }
+}
+
+#[tokio::test]
+async fn a_version_whose_row_was_taken_out_is_missed() {
+    let room = room().await;
+    let item = film(&room.store, "1.4.20", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    execute(&room, "DELETE FROM report_version").await;
+    assert_eq!(faults(&room).await, ["report_version.package_hash"]);
+}
+
+#[tokio::test]
+async fn an_identity_that_a_person_corrected_is_no_damage_and_one_that_nobody_corrected_is() {
+    let room = room().await;
+    let item = film(&room.store, "1.4.21", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    room.desk.correct_identity(&zhang(), item, other_name(), "登记姓名有误", NOW).await.unwrap();
+    assert!(faults(&room).await.is_empty());
+    assert_eq!(room.desk.study(&liu(), item, NOW).await.unwrap().versions[0].differs, None);
+    execute(&room, "UPDATE person SET name = '李四'").await;
+    assert_eq!(faults(&room).await, ["person.name"]);
+}
+
+#[tokio::test]
+async fn a_notice_that_nobody_reads_back_climbs_the_ladder_once_a_step_until_somebody_does() {
+    let room = room().await;
+    let item = film(&room.store, "1.4.30", CLINIC, Kind::Xray).await;
+    let raise = RaiseCritical { code: "X-A01".into(), finding: "张力性气胸".into(), advice: None };
+    room.desk.raise_critical(&liu(), item, raise, NOW).await.unwrap();
+    let policy = Arc::new(SlaPolicy::default());
+    let step = async |minutes: i64| {
+        let (policy, now) = (Arc::clone(&policy), NOW.plus_ms(minutes * MINUTE_MS));
+        let taken = room
+            .store
+            .write(move |tx| Box::pin(async move { crate::reports::escalate(tx, &policy, now).await }));
+        (taken.await.unwrap(), room.desk.study(&liu(), item, NOW).await.unwrap().critical[0].escalated)
+    };
+    assert_eq!((step(4).await, step(5).await, step(6).await), ((0, 0), (1, 1), (0, 1)));
+    assert_eq!((step(10).await, step(10).await), ((1, 2), (0, 2)));
+    execute(&room, "UPDATE critical SET read_back_at = raised_at, read_back_by = '王医师'").await;
+    assert_eq!(step(60).await, (0, 2));
+    let told = "SELECT count(*) FROM event WHERE type = 'critical.escalated'";
+    assert_eq!(number(&room, told).await, 2);
 }

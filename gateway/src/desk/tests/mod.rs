@@ -1,10 +1,11 @@
 //! The reading room's day on a real store: claim, draft, sign, audit, with real keys and the clinic's verifier.
 
 mod custody;
+mod paper;
 mod urgency;
 
 use super::{AuditTrail, CountyDesk};
-use crate::reports::{CountyTrust, FileVault, PinGate, Press, Site};
+use crate::reports::{CountyTrust, FileVault, PinGate, Press, Proofs, Site};
 use crate::store::Store;
 use async_trait::async_trait;
 use relay_certs::certificate::DoctorRole;
@@ -82,6 +83,7 @@ async fn room() -> Room {
         site: Site {
             id: "yangqu".into(),
             hospital: "阳曲县人民医院".into(),
+            code: Some("12140122A".into()),
             phone: Some("0351-5520120".into()),
         },
         fonts: Arc::new(Fonts::load(None).expect("fonts-noto-cjk is installed")),
@@ -91,6 +93,8 @@ async fn room() -> Room {
             county.ca().clone(),
             home.path().join("ca").join(relay_certs::authority::CRL_FILE),
         ),
+        whole: crate::whole::Whole::default(),
+        proofs: Proofs::default(),
     };
     let trail = Arc::new(Trail::default());
     let desk = CountyDesk::new(store.clone(), press, trail.clone());
@@ -367,7 +371,86 @@ async fn throughput_counts_the_day_and_shows_no_names() {
     let late = NOW.plus_ms(61 * MINUTE_MS);
     let figures = room.desk.throughput(&monitor, late).await.unwrap();
     assert_eq!((figures.received, figures.due, figures.on_time, figures.backlog), (1, 1, 0, 1));
+    assert_eq!(figures.backlog_oldest_ms, Some(61 * MINUTE_MS));
     let json = serde_json::to_string(&figures).unwrap();
     assert!(!json.contains("张伟"), "{json}");
     assert_eq!(room.desk.throughput(&liu(), late).await.unwrap_err().code, Code::Forbidden);
+}
+
+#[tokio::test]
+async fn each_clinics_figures_say_what_was_reported_and_returned_and_how_long_each_stage_took() {
+    let room = room().await;
+    let item = film(&room.store, "1.2.13", CLINIC, Kind::Ecg).await;
+    film(&room.store, "1.2.14", "huangzhai", Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    let at = NOW.plus_ms(7 * MINUTE_MS);
+    let received = room.store.write(move |tx| {
+        Box::pin(async move {
+            let stored = crate::queue::load(tx, &crate::store::Scope::County, item).await?;
+            let kind = serde_json::json!({ "kind": "final" });
+            let event = stored.event("shilipu", crate::sla::kinds::RECEIVED, "x".into(), kind, at);
+            crate::store::event::append(tx, event).await.map(|_| ())
+        })
+    });
+    received.await.unwrap();
+    let monitor = Reader { clinics: vec![], ..reader("wang", &[Role::Monitor]) };
+    let now = NOW.plus_ms(10 * MINUTE_MS);
+    let figures = room.desk.throughput(&monitor, now).await.unwrap();
+    assert_eq!((figures.received, figures.reported, figures.returned), (2, 1, 1));
+    let of = |id: &str| figures.clinics.iter().find(|c| c.clinic == id).unwrap();
+    let (one, other) = (of(CLINIC), of("huangzhai"));
+    assert_eq!((one.received, one.reported, one.returned), (1, 1, 1));
+    assert_eq!((other.received, other.reported, other.returned), (1, 0, 0));
+    assert_eq!((other.backlog, other.backlog_oldest_ms), (1, Some(10 * MINUTE_MS)));
+    let stage = |figure: &viewer_api::desk::ClinicFigure, word: &str| {
+        let found = figure.stages.iter().find(|s| s.stage == word).unwrap().clone();
+        (found.count, found.median_ms, found.p90_ms)
+    };
+    assert_eq!(stage(one, "return"), (1, Some(7 * MINUTE_MS), Some(7 * MINUTE_MS)));
+    assert_eq!(stage(one, "reading"), (1, Some(0), Some(0)));
+    assert_eq!(stage(other, "return"), (0, None, None));
+}
+
+#[tokio::test]
+async fn work_comes_by_class_and_screening_comes_up_to_routine_once_its_promise_is_over() {
+    let room = room().await;
+    let classes = ["screening", "complex", "routine", "emergency", "green"];
+    let mut items = Vec::new();
+    for (number, class) in classes.into_iter().enumerate() {
+        let item = film(&room.store, &format!("1.5.{number}"), CLINIC, Kind::Xray).await;
+        let done = room.store.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE study SET class = $2 WHERE id = (SELECT study_id FROM work_item WHERE id = $1)",
+                )
+                .bind(item)
+                .bind(class)
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+                // Due alike: the class alone decides; what is screened was due first.
+                sqlx::query("UPDATE work_item SET due_at = $2, promise_at = $3 WHERE id = $1")
+                    .bind(item)
+                    .bind(NOW.0 - i64::from(class == "screening"))
+                    .bind(NOW.plus_ms(MINUTE_MS).0)
+                    .execute(tx)
+                    .await
+                    .unwrap();
+                Ok(())
+            })
+        });
+        done.await.unwrap();
+        items.push(item);
+    }
+    let filter = WorkFilter { limit: 10, ..WorkFilter::default() };
+    let list = async |now| {
+        let rows = room.desk.worklist(&liu(), &filter, now).await.unwrap();
+        rows.iter().map(|row| row.class.word()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(NOW).await, ["green", "emergency", "routine", "complex", "screening"]);
+    let later = NOW.plus_ms(MINUTE_MS);
+    assert_eq!(list(later).await, ["green", "emergency", "screening", "complex", "routine"]);
+    // *Next case* has the same order.
+    let (next, _) = room.desk.claim_next(&liu(), None, NOW).await.unwrap().unwrap();
+    assert_eq!(next, items[4]);
 }

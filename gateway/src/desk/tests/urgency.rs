@@ -21,7 +21,7 @@ async fn raised(room: &Room, item: i64, code: &str) {
 
 fn text_of(pdf: &[u8]) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), pdf).unwrap();
+    crate::ingest::samples::overwrite(file.path(), pdf);
     let out = std::process::Command::new("pdftotext").arg(file.path()).arg("-").output().unwrap();
     String::from_utf8(out.stdout).unwrap().split_whitespace().collect()
 }

@@ -29,6 +29,6 @@ fn address(clinic: &str, uid: &str, hash: &str) -> Result<Address, Problem> {
 impl Address {
     /// The file, after the desk's scope check.
     async fn path(&self, state: &Viewer, reader: &Reader) -> Result<PathBuf, Problem> {
-        Ok(state.desk.object_path(reader, &self.study, &self.object).await?)
+        Ok(state.desk.object_path(reader, &self.study, &self.object, state.clock.now()).await?)
     }
 }

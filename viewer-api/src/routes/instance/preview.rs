@@ -27,15 +27,16 @@ pub(crate) async fn preview(
     At((clinic, uid, hash)): At<(String, String, String)>,
 ) -> Result<Response, Problem> {
     let at = address(&clinic, &uid, &hash)?;
-    let bytes = match state.desk.preview_path(caller.reader(), &at.study, &at.object).await? {
-        Some(path) => tokio::fs::read(&path)
-            .await
-            .map_err(|error| Problem::new(Code::StorageFailed, "preview", error.to_string()))?,
-        None => {
-            let path = at.path(&state, caller.reader()).await?;
-            let cost = pool::cost_mib(&path).await?;
-            state.decoders.run(cost, move || picture::jpeg(&path)).await?
-        }
-    };
+    let bytes =
+        match state.desk.preview_path(caller.reader(), &at.study, &at.object, state.clock.now()).await? {
+            Some(path) => tokio::fs::read(&path)
+                .await
+                .map_err(|error| Problem::new(Code::StorageFailed, "preview", error.to_string()))?,
+            None => {
+                let path = at.path(&state, caller.reader()).await?;
+                let cost = pool::cost_mib(&path).await?;
+                state.decoders.run(cost, move || picture::jpeg(&path)).await?
+            }
+        };
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
 }

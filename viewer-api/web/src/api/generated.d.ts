@@ -567,6 +567,11 @@ export interface components {
              * @description Open studies.
              */
             backlog: number;
+            /**
+             * Format: int64
+             * @description Age of the oldest open study in ms; absent when there is none.
+             */
+            backlog_oldest_ms?: number | null;
             /** @description Clinic id. */
             clinic: string;
             /**
@@ -595,11 +600,18 @@ export interface components {
             received: number;
             /**
              * Format: int64
+             * @description Studies with a signed report today.
+             */
+            reported: number;
+            /**
+             * Format: int64
              * @description Reports received at the clinic today.
              */
             returned: number;
             /** @description Silent during its opening hours for longer than the limit. */
             silent: boolean;
+            /** @description Median and P90 per stage of its studies that arrived today. */
+            stages: components["schemas"]["StageFigure"][];
         };
         /**
          * @description Whether more objects are to be expected.
@@ -611,6 +623,11 @@ export interface components {
             action?: components["schemas"]["CriticalAction"] | null;
             /** @description Code, such as `E-A01`. */
             code: string;
+            /**
+             * Format: int32
+             * @description Steps of the ladder taken because nobody had read it back: 1 second contact, 2 duty chief, 3 county emergency.
+             */
+            escalated: number;
             /** @description Finding in words. */
             finding: string;
             /**
@@ -1066,6 +1083,11 @@ export interface components {
             author_name: string;
             /** @description Delivery to the clinic. */
             delivery: components["schemas"]["Delivery"];
+            /**
+             * @description Where the stored rows are not what was signed, as `table.field`. Then what is told here is taken from the signed package;
+             *     where that does not verify there are no words.
+             */
+            differs?: string | null;
             /** @description Kind. */
             kind: components["schemas"]["ReportKind"];
             /**
@@ -1075,6 +1097,12 @@ export interface components {
             opened_at_ms?: number | null;
             /** @description Who opened it. */
             opened_by?: string | null;
+            /**
+             * Format: int32
+             * @description The number that paper shows, and that people are told: preliminary versions count apart from final ones and what
+             *     follows those.
+             */
+            paper_version: number;
             /**
              * Format: int64
              * @description When received at the clinic, UTC ms.
@@ -1095,7 +1123,7 @@ export interface components {
             text: components["schemas"]["DraftText"];
             /**
              * Format: int32
-             * @description Version.
+             * @description Version, over all kinds: the one in addresses.
              */
             version: number;
             /**
@@ -1163,13 +1191,19 @@ export interface components {
         Signed: {
             /** @description Kind as released. */
             kind: components["schemas"]["ReportKind"];
+            /**
+             * Format: int32
+             * @description The number that paper shows, and that people are told: preliminary versions count apart from final ones and what
+             *     follows those.
+             */
+            paper_version: number;
             /** @description Report id. */
             report: string;
             /** @description State of the work item afterwards. */
             state: components["schemas"]["WorkState"];
             /**
              * Format: int32
-             * @description Version.
+             * @description Version, over all kinds: the one in addresses.
              */
             version: number;
         };

@@ -133,6 +133,7 @@ export const enDesk: Record<DeskKey, string> = {
   'monitor.onTime': 'On time',
   'monitor.onTimeHelp': '{on} of {due} due; never reported counts as late',
   'monitor.backlog': 'Backlog',
+  'monitor.age': 'Oldest open',
   'monitor.oldest': 'the oldest waits {age}',
   'monitor.silent': 'Silent clinics',
   'monitor.clinics': 'Clinics',

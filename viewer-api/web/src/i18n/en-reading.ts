@@ -190,6 +190,9 @@ export const enReading: Record<ReadingKey, string> = {
   'critical.sent': 'Critical notice sent',
   'critical.phone': 'Call as well: {phone}',
   'critical.open': 'Not read back',
+  'critical.second': 'Not read back: call the second contact',
+  'critical.chief': 'Not read back: the duty chief is to be told',
+  'critical.county': 'Not read back: call the county emergency service',
   'critical.raised': '{name} raised {at}',
   'critical.received': 'received {at}',
   'critical.readBack': '{name} read back {at}',
@@ -228,5 +231,7 @@ export const enReading: Record<ReadingKey, string> = {
   'version.opened': '{name} opened {at}',
   'version.voided': 'Withdrawn {at} by {name}: do not use it',
   'version.voidedShort': 'Withdrawn',
+  'version.differs': 'The stored record differs from the signed report ({place}): the signed words are shown; tell the administrator to run verify-store',
+  'version.unproven': 'The signature of this version cannot be verified ({place}): its words are withheld; do not use it and tell the administrator',
   'version.otherRevision': 'Images changed after this version',
 };

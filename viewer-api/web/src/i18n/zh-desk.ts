@@ -137,6 +137,7 @@ export const zhDesk = {
   'monitor.onTime': '时限达标率',
   'monitor.onTimeHelp': '{on} / {due} 例到期；未出报告的计为超时',
   'monitor.backlog': '在途积压',
+  'monitor.age': '最久积压',
   'monitor.oldest': '最早一例已等 {age}',
   'monitor.silent': '失联机构',
   'monitor.clinics': '各机构',

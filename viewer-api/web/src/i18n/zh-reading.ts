@@ -195,6 +195,9 @@ export const zhReading = {
   'critical.sent': '危急值通知已发出',
   'critical.phone': '请同时致电 {phone}',
   'critical.open': '未复述',
+  'critical.second': '未复述 · 请联系第二联系人',
+  'critical.chief': '未复述 · 请报告值班主任',
+  'critical.county': '未复述 · 请通知县急救',
   'critical.raised': '{name} {at} 发出',
   'critical.received': '{at} 送达',
   'critical.readBack': '{name} {at} 复述',
@@ -235,5 +238,7 @@ export const zhReading = {
   'version.opened': '{name} {at} 打开',
   'version.voided': '{at} 由 {name} 作废，请勿据此诊疗',
   'version.voidedShort': '已作废',
+  'version.differs': '数据库记录与签名报告不一致（{place}）：以下为签名报告原文，请通知管理员运行 verify-store',
+  'version.unproven': '此版签名无法验证（{place}）：内容不予显示，请勿使用，并通知管理员',
   'version.otherRevision': '此版签发后影像有变化',
 } as const;

@@ -50,8 +50,27 @@ function Numbers({ data }: { data: Throughput }) {
   );
 }
 
+/** How long each stage took: half of the studies took no longer than the median, nine of ten no longer than the last column. */
+function Stages({ stages }: { stages: Throughput['stages'] }) {
+  const { t, word } = useI18n();
+  const time = (ms: number | null | undefined) => (ms == null ? '—' : durationText(ms, t));
+  return (
+    <Table
+      size="small" pagination={false} rowKey="stage" dataSource={stages}
+      columns={[
+        { title: t('monitor.stage'), render: (_, { stage }) => word('stage', stage) },
+        { title: t('monitor.count'), dataIndex: 'count', align: 'right', width: 70 },
+        { title: t('monitor.median'), align: 'right', render: (_, stage) => time(stage.median_ms) },
+        { title: t('monitor.p90'), align: 'right', render: (_, stage) => time(stage.p90_ms) },
+      ]}
+    />
+  );
+}
+
+const stagesOf = (clinic: ClinicFigure) => <Stages stages={clinic.stages} />;
+
 export function MonitorPage() {
-  const { t, language, word } = useI18n();
+  const { t, language } = useI18n();
   const answer = useQuery({
     queryKey: ['throughput'],
     queryFn: ({ signal }) => take(api.GET('/api/v1/throughput', { headers: BACKGROUND, signal })),
@@ -72,27 +91,22 @@ export function MonitorPage() {
               <Card title={t('monitor.clinics')}>
                 <Table
                   size="small" pagination={false} rowKey="clinic" dataSource={data.clinics}
+                  expandable={{ expandedRowRender: stagesOf, rowExpandable: (clinic) => clinic.stages.some(({ count }) => count > 0) }}
                   columns={[
                     { title: t('monitor.clinic'), dataIndex: 'name', sorter: (a, b) => a.name.localeCompare(b.name, 'zh-Hans-CN') },
                     { title: t('monitor.link'), width: 100, render: (_, clinic) => <LinkTag clinic={clinic} t={t} /> },
                     { title: t('monitor.heard'), width: 120, render: (_, { heard_at_ms }) => (heard_at_ms == null ? t('monitor.never') : shortTime(heard_at_ms)) },
                     { title: t('monitor.received'), dataIndex: 'received', align: 'right', width: 100, sorter: (a, b) => a.received - b.received },
+                    { title: t('monitor.reported'), dataIndex: 'reported', align: 'right', width: 90, sorter: (a, b) => a.reported - b.reported },
                     { title: t('monitor.returned'), dataIndex: 'returned', align: 'right', width: 90, sorter: (a, b) => a.returned - b.returned },
                     { title: t('monitor.onTime'), align: 'right', width: 110, render: (_, { on_time, due }) => <span className={on_time < due ? 'over' : ''}>{share(on_time, due)}</span> },
                     { title: t('monitor.backlog'), dataIndex: 'backlog', align: 'right', width: 100, sorter: (a, b) => a.backlog - b.backlog },
+                    { title: t('monitor.age'), align: 'right', width: 110, sorter: (a, b) => (a.backlog_oldest_ms ?? -1) - (b.backlog_oldest_ms ?? -1), render: (_, clinic) => time(clinic.backlog_oldest_ms) },
                   ]}
                 />
               </Card>
               <Card title={t('monitor.stages')}>
-                <Table
-                  size="small" pagination={false} rowKey="stage" dataSource={data.stages}
-                  columns={[
-                    { title: t('monitor.stage'), render: (_, { stage }) => word('stage', stage) },
-                    { title: t('monitor.count'), dataIndex: 'count', align: 'right', width: 70 },
-                    { title: t('monitor.median'), align: 'right', render: (_, stage) => time(stage.median_ms) },
-                    { title: t('monitor.p90'), align: 'right', render: (_, stage) => time(stage.p90_ms) },
-                  ]}
-                />
+                <Stages stages={data.stages} />
               </Card>
             </div>
           </>

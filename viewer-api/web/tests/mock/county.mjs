@@ -69,9 +69,11 @@ export class County {
   sign(study, text, author, kind, at = Date.now()) {
     const version = study.versions.length + 1;
     const report = `county-r${study.row.id}`;
-    study.versions.push({ report, version, kind, author, author_name: ACCOUNTS[author].name, reviewer_name: null, signed_at_ms: at, audited_at_ms: null, revision: study.revision, delivery: 'sent', received_at_ms: null, opened_at_ms: null, opened_by: null, text });
+    const stage = (one) => one === 'preliminary';
+    const paper_version = study.versions.filter((v) => stage(v.kind) === stage(kind)).length + 1;
+    study.versions.push({ report, version, paper_version, differs: null, kind, author, author_name: ACCOUNTS[author].name, reviewer_name: null, signed_at_ms: at, audited_at_ms: null, revision: study.revision, delivery: 'sent', received_at_ms: null, opened_at_ms: null, opened_by: null, text });
     Object.assign(study.row, { state: 'signed', report: { report, version, kind }, author, delivery: 'sent', lease: null });
-    return { report, version, kind };
+    return { report, version, paper_version, kind };
   }
 
   event(kind, id) {
@@ -152,8 +154,8 @@ export class County {
 
 export function throughput() {
   const now = Date.now();
-  const clinic = (id, name, online, silent, received, returned, due, on_time, backlog) => ({ clinic: id, name, online, silent, heard_at_ms: now - (silent ? 95 : 1) * MINUTE, received, returned, due, on_time, backlog });
   const stage = (name, count, median, p90) => ({ stage: name, count, median_ms: median * 1000, p90_ms: p90 * 1000 });
+  const clinic = (id, name, online, silent, received, returned, due, on_time, backlog) => ({ clinic: id, name, online, silent, heard_at_ms: now - (silent ? 95 : 1) * MINUTE, received, reported: returned + 1, returned, due, on_time, backlog, backlog_oldest_ms: backlog ? backlog * 11 * MINUTE : null, stages: [stage('link', received, 9, 41), stage('queue', received, 190, 640)] });
   return {
     day_start_ms: now - 9 * 60 * MINUTE, at_ms: now, received: 86, reported: 79, returned: 77, due: 74, on_time: 72, backlog: 7, backlog_oldest_ms: 33 * MINUTE,
     stages: [stage('link', 86, 9, 41), stage('queue', 82, 190, 640), stage('reading', 79, 402, 1120), stage('audit', 41, 330, 900), stage('return', 77, 3, 12), stage('opening', 70, 410, 2400)],

@@ -117,6 +117,16 @@ pub struct DicomFacts {
     pub model: Option<String>,
     /// (0018,1000).
     pub device_serial: Option<String>,
+    /// (0008,1070), who took it.
+    pub operators: Option<String>,
+    /// (0032,1033), the department that asked for it.
+    pub requesting_service: Option<String>,
+    /// (0038,0010), the number of the visit or admission.
+    pub admission_id: Option<String>,
+    /// (0018,0060) in kV, as written.
+    pub kvp: Option<String>,
+    /// (0018,1152) in mAs, as written.
+    pub exposure_mas: Option<String>,
 
     /// (0028,0010), pixels.
     pub rows: Option<u32>,

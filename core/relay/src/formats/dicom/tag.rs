@@ -51,6 +51,7 @@ tags! {
     STATION = 0x0008, 0x1010, "StationName";
     STUDY_DESCRIPTION = 0x0008, 0x1030, "StudyDescription";
     SERIES_DESCRIPTION = 0x0008, 0x103E, "SeriesDescription";
+    OPERATORS_NAME = 0x0008, 0x1070, "OperatorsName";
     MODEL = 0x0008, 0x1090, "ManufacturerModelName";
     PATIENT_NAME = 0x0010, 0x0010, "PatientName";
     PATIENT_ID = 0x0010, 0x0020, "PatientID";
@@ -58,8 +59,10 @@ tags! {
     SEX = 0x0010, 0x0040, "PatientSex";
     AGE = 0x0010, 0x1010, "PatientAge";
     BODY_PART = 0x0018, 0x0015, "BodyPartExamined";
+    KVP = 0x0018, 0x0060, "KVP";
     DEVICE_SERIAL = 0x0018, 0x1000, "DeviceSerialNumber";
     PROTOCOL = 0x0018, 0x1030, "ProtocolName";
+    EXPOSURE = 0x0018, 0x1152, "Exposure";
     VIEW_POSITION = 0x0018, 0x5101, "ViewPosition";
     STUDY_UID = 0x0020, 0x000D, "StudyInstanceUID";
     SERIES_UID = 0x0020, 0x000E, "SeriesInstanceUID";
@@ -76,6 +79,8 @@ tags! {
     BITS_ALLOCATED = 0x0028, 0x0100, "BitsAllocated";
     BITS_STORED = 0x0028, 0x0101, "BitsStored";
     LOSSY = 0x0028, 0x2110, "LossyImageCompression";
+    REQUESTING_SERVICE = 0x0032, 0x1033, "RequestingService";
+    ADMISSION_ID = 0x0038, 0x0010, "AdmissionID";
     WAVEFORM_SEQUENCE = 0x5400, 0x0100, "WaveformSequence";
     FLOAT_PIXEL_DATA = 0x7FE0, 0x0008, "FloatPixelData";
     DOUBLE_PIXEL_DATA = 0x7FE0, 0x0009, "DoubleFloatPixelData";

@@ -9,6 +9,7 @@ import type { Desk } from '../use-desk';
 import { checksOf } from './checks';
 import { CriticalDialog } from './critical-dialog';
 import { DiffView } from './diff-view';
+import { Differs } from './history';
 import { ReportForm } from './report-form';
 import { SignDialog, type Signing } from './sign-dialog';
 
@@ -40,7 +41,7 @@ export function AuditPanel({ study, desk, version, online }: Props) {
     try {
       const signed = await take(api.POST('/api/v1/worklist/{item}/audit', { params: { path: { item } }, body }));
       setDialog(undefined);
-      void message.success(t('sign.done', { kind: t(`report.${signed.kind}`), version: signed.version, state: t(`state.${signed.state}`) }));
+      void message.success(t('sign.done', { kind: t(`report.${signed.kind}`), version: signed.paper_version, state: t(`state.${signed.state}`) }));
       await desk.done();
     } catch (error) {
       desk.noticed(error);
@@ -60,6 +61,7 @@ export function AuditPanel({ study, desk, version, online }: Props) {
             : <Button size="small" icon={<EditOutlined />} disabled={desk.lost} onClick={() => setEditing(true)}>{t('audit.change')}</Button>
         }
       />
+      <Differs version={version} />
       <ReportForm text={text} kind={study.row.kind} disabled={!editing || desk.lost} onChange={setText} />
       {editing && <Card size="small" title={t('audit.diff')}><DiffView before={version.text} after={text} /></Card>}
       <div className="actions">

@@ -74,7 +74,7 @@ export function Editor({ study, desk, person, draft, start, kinds, online }: Pro
     try {
       const signed = await take(api.POST('/api/v1/worklist/{item}/sign', { params: { path: { item } }, body }));
       setDialog(undefined);
-      const values = { kind: t(`report.${signed.kind}`), version: signed.version };
+      const values = { kind: t(`report.${signed.kind}`), version: signed.paper_version };
       const word = signed.kind === 'preliminary' && signed.state === 'signed' ? 'awaitsAudit' : signed.state;
       void message.success(t('sign.done', { ...values, state: t(`state.${word}`) }));
       await desk.done();

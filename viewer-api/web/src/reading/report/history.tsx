@@ -1,5 +1,5 @@
 import { AlertOutlined, FilePdfOutlined, SafetyCertificateOutlined } from '@ant-design/icons';
-import { Button, Card, Empty, Tag } from 'antd';
+import { Alert, Button, Card, Empty, Tag } from 'antd';
 import type { Critical, ReportVersion, Study } from '../../api/types';
 import { useI18n } from '../../i18n';
 import { shortTime } from '../../ui/format';
@@ -22,15 +22,24 @@ export function History({ study }: { study: Study }) {
   );
 }
 
+/** A version whose stored rows are not what was signed: what is shown is the signed package's, or nothing. */
+export function Differs({ version }: { version: ReportVersion }) {
+  const { t } = useI18n();
+  if (version.differs == null) return null;
+  const proven = version.text.findings !== '';
+  return <Alert className="gap" type="error" showIcon title={t(proven ? 'version.differs' : 'version.unproven', { place: version.differs })} />;
+}
+
 function Version({ version, stale }: { version: ReportVersion; stale: boolean }) {
   const { t } = useI18n();
   const { text, voided_at_ms: voidedAt } = version;
   const words = voidedAt == null ? 'words' : 'words withdrawn';
   return (
     <Card
-      size="small" title={t('version.title', { kind: t(`report.${version.kind}`), version: version.version })}
+      size="small" title={t('version.title', { kind: t(`report.${version.kind}`), version: version.paper_version })}
       extra={<>{voidedAt != null && <Tag color="red">{t('version.voidedShort')}</Tag>}<DeliveryTag delivery={version.delivery} /></>}
     >
+      <Differs version={version} />
       {voidedAt != null && <p className="over">{t('version.voided', { at: shortTime(voidedAt), name: version.voided_by ?? '' })}</p>}
       <p className="dim">
         {t('version.author', { name: version.author_name, at: shortTime(version.signed_at_ms) })}
@@ -48,13 +57,16 @@ function Version({ version, stale }: { version: ReportVersion; stale: boolean })
   );
 }
 
+/** What stands on a notice that nobody has read back, by the step of the ladder that was taken. */
+const UNREAD = ['critical.open', 'critical.second', 'critical.chief', 'critical.county'] as const;
+
 function Notice({ notice }: { notice: Critical }) {
   const { t } = useI18n();
   const { read_back_at_ms: readAt, action } = notice;
   return (
     <Card
       size="small" className="notice" title={<span className="over"><AlertOutlined /> {notice.code} {notice.finding}</span>}
-      extra={readAt == null && <Tag color="red">{t('critical.open')}</Tag>}
+      extra={readAt == null && <Tag color="red">{t(UNREAD[notice.escalated] ?? 'critical.open')}</Tag>}
     >
       <p>{t('critical.raised', { name: notice.raised_by_name, at: shortTime(notice.raised_at_ms) })}</p>
       {notice.received_at_ms != null && <p>{t('critical.received', { at: shortTime(notice.received_at_ms) })}</p>}

@@ -9,6 +9,7 @@ import { useI18n } from '../../i18n';
 import type { Desk } from '../use-desk';
 import { AuditPanel } from './audit-panel';
 import { Editor } from './editor';
+import { Differs } from './history';
 import { ReportForm } from './report-form';
 import { loadDraft } from './use-draft';
 
@@ -83,6 +84,7 @@ function Reading({ study, desk, online }: Props) {
         title={row.lease && !row.mine ? t('study.readOnlyHeld', { name: row.lease.holder_name }) : own ? t('audit.notAuthor') : t('study.readOnly')}
         action={may && !(row.lease && !row.mine) && <Button type="primary" size="small" loading={busy} disabled={!online} onClick={() => void begin()}>{t(label)}</Button>}
       />
+      {last && <Differs version={last} />}
       {last ? <ReportForm text={last.text} kind={row.kind} disabled onChange={() => undefined} /> : <Empty image={Empty.PRESENTED_IMAGE_SIMPLE} description={t('version.none')} />}
     </div>
   );

@@ -1,0 +1,199 @@
+//! What paper says beside the reader's words: numbers, device and exposure from the files, an ECG's measurements and drawing,
+//! licences and codes; and the number of the version, everywhere the same.
+
+use super::*;
+use crate::ingest::samples::element;
+use relay_ecg::synth::{Spec, ecg};
+use relay_ecg::write::{ScpIdentity, scp};
+use relay_report::{MeasuredBy, ReportContent};
+use viewer_api::desk::Signed;
+
+fn text_of(pdf: &[u8]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("report.pdf");
+    crate::ingest::samples::overwrite(&file, pdf);
+    let out = std::process::Command::new("pdftotext").arg(&file).arg("-").output().unwrap();
+    String::from_utf8(out.stdout).unwrap().split_whitespace().collect()
+}
+
+/// Puts a file under the study of an item.
+async fn put(room: &Room, item: i64, bytes: &[u8], kind: &'static str) {
+    let hash = room.store.blobs().put(bytes).unwrap();
+    let (sha, length) = (relay_core::ids::Sha256::of(bytes), bytes.len() as i64);
+    let put = room.store.write(move |tx| {
+        Box::pin(async move {
+            sqlx::query(
+                "INSERT INTO location (hash, storage, path, length, sha256, encoding, status, stored_at, verified_at)
+                 VALUES ($1, 'local', '', $2, $3, 'identity', 'ok', 0, 0)",
+            )
+            .bind(&hash.0[..])
+            .bind(length)
+            .bind(&sha.0[..])
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+            sqlx::query(
+                "INSERT INTO object (study_id, clinic, hash, sha256, length, kind, stored_at)
+                 SELECT study_id, 'shilipu', $2, $3, $4, $5, 0 FROM work_item WHERE id = $1",
+            )
+            .bind(item)
+            .bind(&hash.0[..])
+            .bind(&sha.0[..])
+            .bind(length)
+            .bind(kind)
+            .execute(tx)
+            .await
+            .unwrap();
+            Ok(())
+        })
+    });
+    put.await.unwrap();
+}
+
+async fn content(room: &Room, signed: &Signed) -> (ReportContent, String) {
+    let package = package(room, &liu(), signed).await;
+    (ReportContent::from_canonical(&package.json).unwrap(), text_of(&package.pdf))
+}
+
+fn header() -> Vec<u8> {
+    let mut out = Vec::new();
+    let texts: [(u16, u16, &[u8; 2], &str); 20] = [
+        (8, 0x05, b"CS", "ISO_IR 192"),
+        (8, 0x16, b"UI", "1.2.840.10008.5.1.4.1.1.1.1"),
+        (8, 0x18, b"UI", "1.2.3.4"),
+        (8, 0x50, b"SH", "SQ20261121007"),
+        (8, 0x60, b"CS", "DX"),
+        (8, 0x70, b"LO", "万东"),
+        (8, 0x90, b"PN", "赵^卫国"),
+        (8, 0x1010, b"SH", "DR1"),
+        (8, 0x1070, b"PN", "钱\u{202e}技师"),
+        (8, 0x1090, b"LO", "新东方1000"),
+        (0x10, 0x10, b"PN", "张^伟"),
+        (0x10, 0x20, b"LO", "0001"),
+        (0x18, 0x60, b"DS", "70.0"),
+        (0x18, 0x1152, b"IS", "4"),
+        (0x20, 0x0d, b"UI", "1.6.1"),
+        (0x20, 0x0e, b"UI", "1.6.1.1"),
+        (0x20, 0x10, b"SH", "X0088"),
+        (0x28, 0x04, b"CS", "MONOCHROME2"),
+        (0x32, 0x1033, b"LO", "外科门诊"),
+        (0x38, 0x10, b"LO", "MZ0042"),
+    ];
+    for (group, number, vr, text) in texts {
+        element(&mut out, group, number, vr, text.as_bytes());
+    }
+    let mut file = vec![0; 128];
+    file.extend_from_slice(b"DICM");
+    let mut meta = Vec::new();
+    element(&mut meta, 2, 0x10, b"UI", b"1.2.840.10008.1.2.1");
+    element(&mut file, 2, 0, b"UL", &u32::try_from(meta.len()).unwrap().to_le_bytes());
+    file.extend(meta);
+    file.extend(out);
+    file
+}
+
+#[tokio::test]
+async fn a_films_own_header_fills_what_paper_asks_for() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.1", CLINIC, Kind::Xray).await;
+    put(&room, item, &header(), "dicom").await;
+    let configured = room.store.write(|tx| {
+        Box::pin(async move {
+            for sql in [
+                "UPDATE clinic SET organization_code = '12140122B' WHERE id = 'shilipu'",
+                "UPDATE account SET license_no = '110140000012345' WHERE id = 'liu'",
+            ] {
+                sqlx::query(sql).execute(&mut *tx).await.unwrap();
+            }
+            Ok(())
+        })
+    });
+    configured.await.unwrap();
+    let signed = signed_by_liu(&room, item).await;
+    let (content, paper) = content(&room, &signed).await;
+    assert_eq!(content.request.apply_no.as_deref(), Some("SQ20261121007"));
+    assert_eq!(content.request.dept.as_deref(), Some("外科门诊"));
+    assert_eq!(content.request.doctor.as_deref(), Some("赵 卫国"));
+    assert_eq!(content.patient.visit_no.as_deref(), Some("MZ0042"));
+    assert_eq!(content.exam.device.as_deref(), Some("万东 新东方1000（DR1）"));
+    assert_eq!(content.exam.method.as_deref(), Some("70 kV，4 mAs"));
+    assert_eq!(content.exam.technician.as_deref(), Some("钱技师"), "what a file says is made printable");
+    assert_eq!(content.exam.image_no.as_deref(), Some("X0088"));
+    assert_eq!(content.author.license_no.as_deref(), Some("110140000012345"));
+    assert_eq!(content.clinic.code.as_deref(), Some("12140122B"));
+    assert_eq!(content.hospital.code.as_deref(), Some("12140122A"));
+    for wanted in ["SQ20261121007", "外科门诊", "MZ0042", "新东方1000", "70kV，4mAs", "X0088"] {
+        assert!(paper.contains(wanted), "{wanted} is not in {paper}");
+    }
+}
+
+#[tokio::test]
+async fn an_ecgs_report_prints_its_measurements_with_their_source_and_its_drawing() {
+    for (rate, by_device) in [(72.0, false), (58.0, true)] {
+        let room = room().await;
+        let uid = format!("1.6.{}", 2 + u8::from(by_device));
+        let item = film(&room.store, &uid, CLINIC, Kind::Ecg).await;
+        let mut record = ecg(&Spec { rate_bpm: rate, ..Spec::normal(3) });
+        record.device.manufacturer = Some("科宁".into());
+        if by_device {
+            for (key, value) in [("rate_bpm", 61.0), ("pr_ms", 150.0), ("qrs_ms", 96.0), ("qt_ms", 402.0)] {
+                record.device.measured(key, "test", Some(value), "");
+            }
+            record.device.measured("qrs_axis_deg", "test", Some(-12.0), "deg");
+        }
+        let identity = ScpIdentity { acquired: (2026, 11, 21, 9, 58, 0), ..ScpIdentity::default() };
+        put(&room, item, &scp(&record, &identity).unwrap(), "ecg").await;
+        let signed = signed_by_liu(&room, item).await;
+        let (content, paper) = content(&room, &signed).await;
+        let found = &content.ecg;
+        if by_device {
+            assert_eq!(found.measured_by, Some(MeasuredBy::Device), "{found:?}");
+            assert_eq!((found.ventricular_rate, found.qrs_axis), (Some(61), Some(-12)), "{found:?}");
+            assert!(paper.contains("61次/分") && paper.contains("机器测量（参考测量值）"), "{paper}");
+        } else {
+            assert_eq!(found.measured_by, Some(MeasuredBy::Software), "{found:?}");
+            assert!(found.ventricular_rate.is_some_and(|found| found.abs_diff(72) <= 1), "{found:?}");
+            assert!(
+                [found.pr_ms, found.qrs_ms, found.qt_ms, found.qtc_ms].iter().all(Option::is_some),
+                "{found:?}"
+            );
+            assert!(paper.contains("软件测量·估计值（参考测量值）"), "{paper}");
+        }
+        for wanted in ["aVF", "V5", "25mm/s", "10mm/mV", "第2/2页"] {
+            assert!(paper.contains(wanted), "{wanted} is not in {paper}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_not_read_for_paper_and_keeps_no_report_waiting() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.4", CLINIC, Kind::Ecg).await;
+    let record = ecg(&Spec::normal(3));
+    let identity = ScpIdentity { acquired: (2026, 11, 21, 9, 58, 0), ..ScpIdentity::default() };
+    let bytes = scp(&record, &identity).unwrap();
+    put(&room, item, &bytes, "ecg").await;
+    let mut changed = bytes.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    crate::ingest::samples::overwrite(room.store.blobs().path_of(&ObjectHash::of(&bytes)), changed);
+    let signed = signed_by_liu(&room, item).await;
+    let (content, _) = content(&room, &signed).await;
+    assert_eq!((content.ecg.measured_by, content.ecg.ventricular_rate), (None, None));
+}
+
+#[tokio::test]
+async fn paper_and_page_give_one_number_to_a_version() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.5", CLINIC, Kind::Xray).await;
+    let first = signed_by_liu(&room, item).await;
+    let lease = room.desk.claim(&zhang(), item, NOW).await.unwrap();
+    let asked = request(&room, &zhang(), item, lease.epoch, 0).await;
+    let last = room.desk.audit(&zhang(), item, asked, None, NOW).await.unwrap();
+    assert_eq!((first.version, last.version), (1, 2));
+    let versions = room.desk.study(&liu(), item, NOW).await.unwrap().versions;
+    for (signed, version) in [first, last].iter().zip(&versions) {
+        let (content, _) = content(&room, signed).await;
+        assert_eq!((signed.paper_version, version.paper_version), (content.version, content.version));
+    }
+    assert_eq!(versions[1].paper_version, 1);
+}
