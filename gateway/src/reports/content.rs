@@ -496,7 +496,7 @@ mod tests {
             ..PatientFacts::default()
         };
         let paper = patient(&facts, None, UtcMs(1_795_300_000_000));
-        assert!(paper.name.starts_with("abc 名") && paper.name.ends_with('…'), "{}", paper.name);
+        assert!(paper.name.starts_with("abc␣名") && paper.name.ends_with('…'), "{}", paper.name);
         assert_eq!(paper.name.chars().count(), MAX_NAME_CHARS);
         assert_eq!((paper.birth_date, paper.local_id.as_str()), (None, "不详"));
         let lawful = PatientFacts { birth_date: "19600229".into(), ..PatientFacts::default() };

@@ -36,7 +36,7 @@ export class County {
           id, clinic: clinic[0], clinic_name: clinic[1], study_uid: `2.25.900${id}`, class: cls, kind, state: 'waiting', lease: null, mine: false,
           patient, item, t0_ms: now - 25 * MINUTE, time_suspect: false, arrived_at_ms: now - 22 * MINUTE, due_at_ms: now + dueIn * MINUTE,
           due_stage: 'reported', promise_at_ms: now + (dueIn + 15) * MINUTE, objects_stored: objects.length, objects_announced: objects.length,
-          completeness: 'complete', report: null, delivery: null, author: null, attention: null, critical_open: false, ...more.row,
+          completeness: 'complete', report: null, delivery: null, author: null, attention: null, attention_reasons: [], critical_open: false, ...more.row,
         },
         objects, revision: hash(objects.map((o) => o.hash).join()), missing: 0, priors: [], suspected: [], versions: [], critical: [],
         context: { complaint: null, phone: null, doctor: null, retake_of: null, ...more.context },
