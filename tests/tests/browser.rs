@@ -1,4 +1,5 @@
 //! The pages in a real browser (Chromium) against a real county: the script of the pages themselves, run on a town.
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stands")]
 
 mod common;

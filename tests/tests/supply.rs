@@ -28,11 +28,15 @@ fn others(graph: &Metadata) -> Vec<&Package> {
 }
 
 fn rules() -> toml::Table {
-    std::fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap()
+    std::fs::read_to_string(root().join("deny.toml"))
+        .expect("deny.toml is there")
+        .parse()
+        .expect("deny.toml is TOML")
 }
 
 fn words(value: &toml::Value) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+    let words = value.as_array().expect("a list of words");
+    words.iter().map(|v| v.as_str().expect("a word").to_owned()).collect()
 }
 
 #[test]
