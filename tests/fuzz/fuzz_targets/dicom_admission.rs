@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use relay_core::formats::dicom::{AdmitError, PixelForm, admit};
-use relay_core::formats::text::{Charset, Field, display_name};
+use relay_core::formats::text::{Charset, Field, written_name};
 use relay_core::formats::{SNIFF_BYTES, Sniffed, sniff};
 use std::io::Cursor;
 use std::sync::Once;
@@ -55,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
                 matches!(sniffed, Sniffed::Dicom | Sniffed::DicomNoPreamble),
                 "accepted what sniffing missed"
             );
-            let _ = (facts.exam_time(), display_name(facts.patient_name.as_deref().unwrap_or_default()));
+            let _ = (facts.exam_time(), written_name(facts.patient_name.as_deref().unwrap_or_default()));
             if let PixelForm::Native { offset, length } = facts.pixels
                 && facts.transfer_syntax != "1.2.840.10008.1.2.1.99"
             {
