@@ -319,6 +319,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_shorter_than_one_thinned_sample_is_looked_at_like_any_other() {
+        for (rate, samples) in [(1_000.0, 1), (2_000.0, 3), (30_000.0, 59), (1_000.0, 2), (500.0, 1)] {
+            let mut record = Ecg::new(crate::Format::Ishne);
+            record.rhythm =
+                vec![crate::lead::Lead::new("II", rate, Samples::from(vec![7_i16; samples]), 1.0)];
+            let measured = measure(&record);
+            assert!(measured.rate_bpm.is_none() && !measured.notes.is_empty(), "{rate} Hz, {samples}");
+            assert!(!check(&record, &measured).is_empty(), "eleven leads are missing: {rate} Hz, {samples}");
+        }
+    }
+
+    #[test]
     fn a_clean_ecg_raises_nothing() {
         assert_eq!(codes(&ecg(&Spec::normal(1))), Vec::<&str>::new());
     }

@@ -96,7 +96,7 @@ pub struct Measured {
 /// more are thinned to it; slower ones stay as they are.
 const WORK_HZ: f64 = 500.0;
 
-/// A lead as µV at the working rate, gaps bridged.
+/// A lead as µV at the working rate, gaps bridged; never empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) id: LeadId,
@@ -128,7 +128,8 @@ impl Channels {
             .iter()
             .filter(fits)
             .filter_map(|l| {
-                let uv = thinned(bridged(l, range.clone())?, step);
+                // a channel holds a sample at least: what is shorter than one thinned sample measures nothing
+                let uv = Some(thinned(bridged(l, range.clone())?, step)).filter(|uv| !uv.is_empty())?;
                 Some(Channel { id: l.id, name: l.paper_name().to_owned(), uv })
             })
             .collect();
