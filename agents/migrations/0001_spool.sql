@@ -26,6 +26,8 @@ CREATE TABLE study (
     county_state        TEXT,
     county_reader       TEXT,
     county_due_at       INTEGER,
+    -- 1 while nobody at the county has taken a green study in time
+    county_unattended   INTEGER NOT NULL DEFAULT 0,
     county_state_at     INTEGER
 ) STRICT;
 -- Today's list and what has not arrived, without reading years of studies.

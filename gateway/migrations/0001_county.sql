@@ -243,8 +243,15 @@ CREATE TABLE work_item (
   closed_at       INTEGER,
   due_at          INTEGER,
   due_stage       TEXT,
-  promise_at      INTEGER
+  promise_at      INTEGER,
+  -- when the watcher has something to say next; NULL = nothing
+  watch_at        INTEGER,
+  -- what it has said, as JSON ["alarm:stage:due_at", …]
+  watch_said      TEXT NOT NULL DEFAULT '[]',
+  -- when the clinic was told that nobody has taken a green study
+  unattended_at   INTEGER
 ) STRICT;
+CREATE INDEX work_item_watch ON work_item (watch_at) WHERE watch_at IS NOT NULL;
 CREATE INDEX work_item_state ON work_item (state);
 CREATE INDEX work_item_untold ON work_item (state_at) WHERE told_at IS NOT state_at;
 CREATE INDEX work_item_lease ON work_item (lease_expires_at) WHERE lease_holder IS NOT NULL;

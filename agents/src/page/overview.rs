@@ -260,6 +260,13 @@ fn alarm(row: &UrgentRow, now: UtcMs, phone: Option<&str>) -> Option<Alarm> {
             format!("检查已升为{class}，但县级超过2分钟仍未收到"),
             "a study became urgent, and the county has not heard it for 2 minutes".to_owned(),
         )
+    } else if row.unattended {
+        let zh = "县级暂未接诊，请勿等待报告，必要时启动转诊".to_owned();
+        (
+            zh,
+            "nobody at the county has taken this study yet: do not wait for the report, refer if needed"
+                .to_owned(),
+        )
     } else {
         return None;
     };
@@ -293,6 +300,7 @@ mod tests {
             waiting_since: Some(NOW.plus_ms(-121 * SECOND_MS)),
             refused: 0,
             unheard: false,
+            unattended: false,
         }
     }
 
@@ -312,5 +320,8 @@ mod tests {
         assert!(alarm(&refused, NOW, None).unwrap().zh.contains("2个文件被县级拒收"));
         let unheard = UrgentRow { waiting: 0, waiting_since: None, unheard: true, ..row() };
         assert!(alarm(&unheard, NOW, None).unwrap().zh.contains("升为急诊"));
+        let unattended = UrgentRow { waiting: 0, waiting_since: None, unattended: true, ..row() };
+        let said = alarm(&unattended, NOW, Some("0351-120")).unwrap().zh;
+        assert_eq!(said, "县级暂未接诊，请勿等待报告，必要时启动转诊，请立即拨打县级值班电话 0351-120");
     }
 }

@@ -61,12 +61,13 @@ impl Spool {
     ) -> Result<(), SpoolError> {
         let mut tx = self.begin_letter(head, None, now).await?;
         sqlx::query(
-            "UPDATE study SET county_state = ?, county_reader = ?, county_due_at = ?, county_state_at = ?
+            "UPDATE study SET county_state = ?, county_reader = ?, county_due_at = ?, county_unattended = ?, county_state_at = ?
              WHERE uid = ? AND (county_state_at IS NULL OR county_state_at <= ?)",
         )
         .bind(&status.state)
         .bind(&status.reader_name)
         .bind(status.due_at.map(|t| t.0))
+        .bind(status.unattended)
         .bind(status.at.0)
         .bind(head.study.as_str())
         .bind(status.at.0)

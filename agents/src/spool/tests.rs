@@ -8,7 +8,21 @@ use crate::testing;
 use relay_core::clock::{ManualClock, SECOND_MS};
 use relay_core::codes::{Code, Refusal};
 use relay_core::durable::FaultyDisk;
+use relay_core::ids::LetterId;
+use relay_core::letter::{LetterHead, LetterKind, StudyStatus};
 use relay_core::study::{Completeness, Encoding, StudyContext};
+
+/// Head of a letter about the study `1.2.3`.
+fn head(id: &str, kind: LetterKind, at: UtcMs) -> LetterHead {
+    LetterHead {
+        id: LetterId::parse(id).unwrap(),
+        kind,
+        study: StudyUid::parse("1.2.3").unwrap(),
+        length: 1,
+        hash: relay_core::ids::ObjectHash::of(id.as_bytes()),
+        written_at: at,
+    }
+}
 
 pub(super) struct Bench {
     dir: tempfile::TempDir,

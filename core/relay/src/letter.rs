@@ -105,6 +105,9 @@ pub struct StudyStatus {
     pub reader_name: Option<String>,
     /// When the report is promised.
     pub due_at: Option<UtcMs>,
+    /// A green study that nobody at the county has taken: the clinic is not to wait but to telephone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unattended: bool,
     /// When this was true: the newest wins.
     pub at: UtcMs,
 }

@@ -10,6 +10,7 @@ pub mod sweep;
 use crate::desk::CountyDesk;
 use crate::reports::escalate;
 use crate::returns;
+use crate::sla::watch;
 use crate::store::{Store, StoreError};
 use futures::FutureExt as _;
 use relay_core::clock::Clock;
@@ -94,6 +95,7 @@ impl Background {
             every("leases", QUICK, Arc::clone(&quiet), stop.clone(), || self.leases()),
             every("statuses", QUICK, Arc::clone(&status), stop.clone(), || self.statuses(&status)),
             every("critical", QUICK, Arc::clone(&quiet), stop.clone(), || self.critical()),
+            every("deadlines", QUICK, Arc::clone(&quiet), stop.clone(), || self.deadlines()),
             every("previews", QUICK, Arc::clone(&preview), stop.clone(), || preview::make_due(
                 &self.store,
                 &self.decoders,
@@ -150,6 +152,23 @@ impl Background {
         let taken =
             self.store.write(move |tx| Box::pin(async move { escalate(tx, &policy, now).await })).await?;
         metrics::counter!("relay_critical_escalations_total").increment(taken);
+        Ok(())
+    }
+
+    /// One study that cannot be judged keeps no other one waiting.
+    async fn deadlines(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let due = watch::due(&mut *self.store.read().await?, now).await?;
+        for (item, study) in due {
+            let policy = Arc::clone(&self.policy);
+            let told = self.store.write(move |tx| {
+                let policy = Arc::clone(&policy);
+                Box::pin(async move { watch::say(tx, &policy, (item, study), now).await })
+            });
+            if let Err(error) = told.await {
+                failed("deadlines", &format!("study {study}"), &error);
+            }
+        }
         Ok(())
     }
 

@@ -60,7 +60,8 @@ const LISTED: i64 = 256;
 
 async fn stale(tx: &mut SqliteConnection) -> Result<Vec<SqliteRow>, StoreError> {
     sqlx::query(
-        "SELECT s.id AS study_id, s.clinic, s.uid, w.state, w.state_at, w.promise_at, a.name AS reader
+        "SELECT s.id AS study_id, s.clinic, s.uid, w.state, w.state_at, w.promise_at, a.name AS reader,
+           (w.unattended_at IS NOT NULL AND w.state = 'waiting' AND w.first_claimed_at IS NULL) AS unattended
          FROM work_item w JOIN study s ON s.id = w.study_id LEFT JOIN account a ON a.id = w.lease_holder
          WHERE w.told_at IS NOT w.state_at ORDER BY w.state_at LIMIT $1",
     )
@@ -77,6 +78,7 @@ fn compose(row: &SqliteRow, study_id: i64) -> Result<Status, StoreError> {
         state: c.get("state")?,
         reader_name: c.get("reader")?,
         due_at: c.time_or_none("promise_at")?,
+        unattended: c.get("unattended")?,
         at: c.time("state_at")?,
     };
     let unfit = |column: &'static str, reason: String| StoreError::Corrupt {

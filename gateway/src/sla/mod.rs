@@ -1,5 +1,7 @@
 //! Turnaround of studies, folded from their events. What the tables hold of it is a cache for lists.
 
+pub mod watch;
+
 use crate::store::{Batch, Columns, StoreError, StoredEvent};
 use relay_core::clock::UtcMs;
 use relay_core::report::ReportKind;
@@ -7,6 +9,7 @@ use relay_core::sla::{CorrectionTimes, SlaPolicy, StudyTimes, next_due, promise}
 use relay_core::study::{Class, Kind};
 use serde_json::json;
 use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
 
 /// Event types that move a study's clocks. Written by ingest, queue, reports and returns.
 pub mod kinds {
@@ -148,10 +151,28 @@ pub async fn refresh(tx: &mut SqliteConnection, policy: &SlaPolicy, study_id: i6
 /// # Errors
 /// [`StoreError`].
 pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64) -> Result<(), StoreError> {
+    if let Some(clocks) = clocks(batch, study_id).await? {
+        cache(batch, policy, &clocks);
+    }
+    Ok(())
+}
+
+/// A work item with the clocks of its study.
+struct Clocks {
+    item: i64,
+    kind: Kind,
+    class: Class,
+    times: StudyTimes,
+    /// What the watcher has said of them.
+    said: BTreeSet<String>,
+}
+
+/// The clocks of a study as its events tell them; `None` without a work item.
+async fn clocks(batch: &mut Batch<'_>, study_id: i64) -> Result<Option<Clocks>, StoreError> {
     batch
         .add(
             "read a work item's study and moments",
-            "SELECT w.id, s.t0, s.kind, s.class, e.type, e.at, CAST(e.body ->> 'kind' AS TEXT) AS report,
+            "SELECT w.id, w.watch_said, s.t0, s.kind, s.class, e.type, e.at, CAST(e.body ->> 'kind' AS TEXT) AS report,
                CAST(e.body ->> 'becomes' AS TEXT) AS becomes
              FROM work_item w JOIN study s ON s.id = w.study_id
              LEFT JOIN event e ON e.study_id = s.id AND e.type IN (SELECT value FROM json_each($2))
@@ -160,10 +181,10 @@ pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64
         .bind(study_id)
         .bind(json!(kinds::ALL).to_string());
     let rows = batch.rows().await?;
-    let Some(row) = rows.first() else { return Ok(()) };
+    let Some(row) = rows.first() else { return Ok(None) };
     let key = study_id.to_string();
     let c = Columns::of(row, "study", &key);
-    let (item, t0): (i64, UtcMs) = (c.get("id")?, c.time("t0")?);
+    let (item, t0, said): (i64, UtcMs, _) = (c.get("id")?, c.time("t0")?, c.json("watch_said")?);
     let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
     let mut folding = Fold::new(t0);
     for row in &rows {
@@ -172,8 +193,7 @@ pub async fn refresh_in(batch: &mut Batch<'_>, policy: &SlaPolicy, study_id: i64
         let (report, becomes) = (report_kind(c, "report")?, report_kind(c, "becomes")?);
         folding.take(Moment { kind: &c.get::<String>("type")?, at, report, becomes });
     }
-    cache(batch, policy, item, (kind, class), &folding.times());
-    Ok(())
+    Ok(Some(Clocks { item, kind, class, times: folding.times(), said }))
 }
 
 /// A word of an event's body; one that this version does not know moves no clock.
@@ -182,23 +202,18 @@ pub(crate) fn report_kind(c: Columns<'_>, column: &'static str) -> Result<Option
     Ok(word.and_then(|word| word.parse().ok()))
 }
 
-fn cache(
-    batch: &mut Batch<'_>,
-    policy: &SlaPolicy,
-    item: i64,
-    (kind, class): (Kind, Class),
-    times: &StudyTimes,
-) {
-    let due = next_due(policy, kind, class, times);
-    let promised = promise(policy, kind, class, times);
+fn cache(batch: &mut Batch<'_>, policy: &SlaPolicy, clocks: &Clocks) {
+    let Clocks { item, kind, class, times, .. } = clocks;
+    let due = next_due(policy, *kind, *class, times);
+    let promised = promise(policy, *kind, *class, times);
     batch
         .add(
             "cache deadlines",
             "UPDATE work_item SET first_claimed_at = $2, prelim_at = $3, reported_at = $4, audited_at = $5,
                received_at = $6, opened_at = $7, due_at = $8, due_stage = $9, promise_at = $10, prelim_received_at = $11,
-               prelim_opened_at = $12 WHERE id = $1",
+               prelim_opened_at = $12, watch_at = $13 WHERE id = $1",
         )
-        .bind(item)
+        .bind(*item)
         .bind(times.claimed.map(|t| t.0))
         .bind(times.prelim.map(|t| t.0))
         .bind(times.reported.map(|t| t.0))
@@ -210,7 +225,8 @@ fn cache(
         .bind(promised.due_at.0)
         .bind(times.prelim_received.map(|t| t.0))
         .bind(times.prelim_opened.map(|t| t.0))
-        .one_row("work_item", item);
+        .bind(watch::next(policy, clocks).map(|t| t.0))
+        .one_row("work_item", *item);
 }
 
 #[cfg(test)]

@@ -3,20 +3,9 @@
 use super::*;
 use relay_core::clock::{DAY_MS, SECOND_MS};
 use relay_core::ids::LetterId;
-use relay_core::letter::{CriticalNotice, LetterHead, LetterKind, StudyStatus};
+use relay_core::letter::CriticalNotice;
 
 const MIB: u64 = 1024 * 1024;
-
-fn head(id: &str, kind: LetterKind, at: UtcMs) -> LetterHead {
-    LetterHead {
-        id: LetterId::parse(id).unwrap(),
-        kind,
-        study: StudyUid::parse("1.2.3").unwrap(),
-        length: 1,
-        hash: relay_core::ids::ObjectHash::of(id.as_bytes()),
-        written_at: at,
-    }
-}
 
 #[tokio::test]
 async fn one_damaged_row_hides_no_other_study_and_is_named() {
@@ -169,7 +158,8 @@ async fn progress_words_are_forgotten_when_newer_ones_have_come_the_newest_never
     let spool = bench.open().await;
     for n in 0..3 {
         let at = NOW.plus_ms(n);
-        let status = StudyStatus { state: "claimed".into(), reader_name: None, due_at: None, at };
+        let status =
+            StudyStatus { state: "claimed".into(), reader_name: None, due_at: None, unattended: false, at };
         spool.store_status(&head(&format!("s-{n}"), LetterKind::StudyStatus, at), &status, at).await.unwrap();
     }
     assert_eq!(spool.forget_old_words().await.unwrap(), 0, "the county may still ask");

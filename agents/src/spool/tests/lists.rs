@@ -57,6 +57,23 @@ async fn a_raise_that_the_county_has_not_heard_is_listed_until_its_generation_is
 }
 
 #[tokio::test]
+async fn a_green_study_that_the_county_calls_unattended_is_listed_until_somebody_takes_it() {
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    let one = put(&spool, &film("1.2.3", 1), &urgent()).await.unwrap();
+    spool.receipted(&one.study, 1, &[one.hash], NOW).await.unwrap();
+    let told = async |n: i64, state: &str, unattended: bool| {
+        let at = NOW.plus_ms(n);
+        let status = StudyStatus { state: state.into(), reader_name: None, due_at: None, unattended, at };
+        spool.store_status(&head(&format!("s-{n}"), LetterKind::StudyStatus, at), &status, at).await.unwrap();
+        spool.urgent_open().await.unwrap().iter().map(|row| row.unattended).collect::<Vec<_>>()
+    };
+    assert_eq!(told(1, "waiting", false).await, [false; 0]);
+    assert_eq!(told(2, "waiting", true).await, [true]);
+    assert_eq!(told(3, "claimed", false).await, [false; 0]);
+}
+
+#[tokio::test]
 async fn a_list_of_a_thousand_studies_is_paged_and_what_is_not_safe_is_on_the_first_page_whole() {
     let bench = Bench::new();
     let spool = bench.open().await;

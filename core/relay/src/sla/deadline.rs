@@ -53,6 +53,7 @@ impl CorrectionTimes {
     fn deadlines(self, policy: &SlaPolicy) -> impl Iterator<Item = Deadline> {
         policy.correction().iter().map(move |(stage, limit_ms)| Deadline {
             stage,
+            warn_at: self.signed.plus_ms(policy.clock.warned_ms(limit_ms)),
             due_at: self.signed.plus_ms(limit_ms),
             reached_at: match stage {
                 Stage::Audited => self.audited.or(self.received).or(self.opened),
@@ -96,6 +97,8 @@ const fn first(one: Option<UtcMs>, other: Option<UtcMs>) -> Option<UtcMs> {
 pub struct Deadline {
     /// Which stage.
     pub stage: Stage,
+    /// When the share of it that the policy names has gone by.
+    pub warn_at: UtcMs,
     /// When it is due.
     pub due_at: UtcMs,
     /// When it was reached, if it was.
@@ -160,26 +163,28 @@ pub fn deadlines(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTime
     let limits = policy.limits(kind, class);
     let signatures = policy.signatures(kind);
     let alone = alone_ms(policy, kind, class, times);
-    let due = |stage: Stage, limit_ms: i64| {
-        let usual = due_at(policy, class, times, limit_ms);
+    // Where it stands when `share` of each limit has gone by.
+    let when = |stage: Stage, limit_ms: i64, share: &dyn Fn(i64) -> i64| {
         let of_the_final = matches!(stage, Stage::Audited | Stage::Received | Stage::Opened);
         let Some(alone) = alone.filter(|_| of_the_final && times.reached(Stage::Received).is_none()) else {
-            return Some(usual);
+            return Some(due_at(policy, class, times, share(limit_ms)));
         };
-        let last = policy.calendar.add_duty_ms(times.prelim?, alone);
+        let last = policy.calendar.add_duty_ms(times.prelim?, share(alone));
         // Opening has the same time after the receipt as on duty.
         let after = if stage == Stage::Opened {
             limit_ms.saturating_sub(limits.limit_ms(Stage::Received)?)
         } else {
             0
         };
-        Some(last.plus_ms(after))
+        Some(last.plus_ms(share(after)))
     };
+    let warned = |limit_ms| policy.clock.warned_ms(limit_ms);
     limits
         .iter()
         .filter(|(stage, _)| *stage != Stage::Audited || signatures > 1)
         .filter_map(|(stage, limit_ms)| {
-            Some(Deadline { stage, due_at: due(stage, limit_ms)?, reached_at: times.reached(stage) })
+            let (warn_at, due_at) = (when(stage, limit_ms, &warned)?, when(stage, limit_ms, &|ms| ms)?);
+            Some(Deadline { stage, warn_at, due_at, reached_at: times.reached(stage) })
         })
         .collect()
 }
@@ -188,13 +193,22 @@ pub fn deadlines(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTime
 /// stage has made moot.
 #[must_use]
 pub fn next_due(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) -> Option<Deadline> {
+    standing(policy, kind, class, times).filter(|d| d.reached_at.is_none()).min_by_key(|d| d.due_at)
+}
+
+/// Every limit of the study and of its newest correction, without those not reached that a later reached stage has made moot.
+pub(super) fn standing(
+    policy: &SlaPolicy,
+    kind: Kind,
+    class: Class,
+    times: &StudyTimes,
+) -> impl Iterator<Item = Deadline> {
     let all = deadlines(policy, kind, class, times);
     let reached: Vec<Stage> = all.iter().filter(|d| d.reached_at.is_some()).map(|d| d.stage).collect();
     let corrected = times.correction.into_iter().flat_map(|correction| correction.deadlines(policy));
     all.into_iter()
-        .filter(|d| d.reached_at.is_none() && !reached.iter().any(|stage| makes_moot(*stage, d.stage)))
-        .chain(corrected.filter(|d| d.reached_at.is_none()))
-        .min_by_key(|d| d.due_at)
+        .filter(move |d| d.reached_at.is_some() || !reached.iter().any(|stage| makes_moot(*stage, d.stage)))
+        .chain(corrected)
 }
 
 /// True when a study that has reached `reached` need not reach `stage` any more. A preliminary version, however far it got,

@@ -4,9 +4,11 @@
 mod calendar;
 mod deadline;
 mod policy;
+mod watch;
 
 pub use calendar::{CalendarError, DutyCalendar, ShiftMinutes};
 pub use deadline::{CorrectionTimes, Deadline, Promise, StudyTimes, deadlines, next_due, promise};
 pub use policy::{
     ClockRules, CriticalRules, DEFAULT_POLICY, PolicyError, RetakeRules, SlaPolicy, Stage, StageLimits,
 };
+pub use watch::{Alarm, Holder, Said, UNATTENDED_MS, holder, said};

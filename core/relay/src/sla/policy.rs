@@ -113,6 +113,17 @@ pub struct ClockRules {
     pub quiet_ms: [i64; 3],
 }
 
+impl ClockRules {
+    /// The part of a limit after which a warning is due, in ms.
+    #[must_use]
+    pub fn warned_ms(&self, limit_ms: i64) -> i64 {
+        // Whole thousandths: a limit of a month times a thousand stays far below 2^63.
+        #[expect(clippy::cast_possible_truncation, reason = "the policy holds it between 0 and 1")]
+        let thousandths = (self.warn_fraction * 1_000.0).round() as i64;
+        limit_ms * thousandths / 1_000
+    }
+}
+
 /// The whole policy of a site.
 #[derive(Debug, Clone)]
 pub struct SlaPolicy {
@@ -300,16 +311,10 @@ impl SlaPolicy {
     /// Settings that the policy has and the county's gateway does not act on yet, by their place in the file.
     #[must_use]
     pub fn not_acted_on(&self) -> Vec<String> {
-        let mut places: Vec<String> = [
-            "critical.notify_warn",
-            "critical.notify",
-            "critical.ack",
-            "critical.action",
-            "clock.warn_fraction",
-            "quiet_s",
-        ]
-        .map(str::to_owned)
-        .into();
+        let mut places: Vec<String> =
+            ["critical.notify_warn", "critical.notify", "critical.ack", "critical.action", "quiet_s"]
+                .map(str::to_owned)
+                .into();
         let measured = self.limits.iter().filter(|(_, limits)| !limits.also_measured.is_empty());
         places.extend(measured.map(|((kind, class), _)| format!("sla.{kind}.{class}.also_measured")));
         places.extend(self.holter.is_some().then(|| "sla.ecg.holter".to_owned()));

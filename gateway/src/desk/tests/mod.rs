@@ -1,6 +1,7 @@
 //! The reading room's day on a real store: claim, draft, sign, audit, with real keys and the clinic's verifier.
 
 mod custody;
+mod deadlines;
 mod paper;
 mod urgency;
 
