@@ -518,6 +518,8 @@ CREATE TABLE job (
   -- open, done, failed
   state      TEXT NOT NULL,
   attempts   INTEGER NOT NULL DEFAULT 0,
+  -- how often it was begun since it last ended: what ends the gateway is not begun for ever
+  begun      INTEGER NOT NULL DEFAULT 0,
   not_before INTEGER NOT NULL,
   error      TEXT,
   created_at INTEGER NOT NULL,

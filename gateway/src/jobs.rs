@@ -11,6 +11,9 @@ const MAX_RETRY_MS: i64 = 30 * MINUTE_MS;
 /// After so many attempts a job is `failed` and waits for a person (`doctor` names it).
 pub const MAX_ATTEMPTS: i64 = 12;
 
+/// A job that was begun so often and never ended has ended the gateway each time: it is `failed` without being begun again.
+pub const MAX_BEGUN: i64 = 3;
+
 /// A job that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -28,7 +31,7 @@ pub fn add(batch: &mut Batch<'_>, kind: &'static str, subject: &str, now: UtcMs)
         .add(
             "add a job",
             "INSERT INTO job (kind, subject, state, not_before, created_at) VALUES ($1, $2, 'open', $3, $3)
-             ON CONFLICT (kind, subject) DO UPDATE SET state = 'open', not_before = excluded.not_before, attempts = 0",
+             ON CONFLICT (kind, subject) DO UPDATE SET state = 'open', not_before = excluded.not_before, attempts = 0, begun = 0",
         )
         .bind(kind)
         .bind(subject)
@@ -63,17 +66,36 @@ pub async fn due(
         .collect()
 }
 
+/// Counts a beginning, durably, before the work; false when the job was begun too often and is `failed` now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn begin(tx: &mut SqliteConnection, id: i64) -> Result<bool, StoreError> {
+    let row = sqlx::query(
+        "UPDATE job SET state = CASE WHEN begun >= $2 THEN 'failed' ELSE state END,
+           error = CASE WHEN begun >= $2 THEN $3 ELSE error END, begun = begun + 1 WHERE id = $1 RETURNING state",
+    )
+    .bind(id)
+    .bind(MAX_BEGUN)
+    .bind(format!("the gateway ended {MAX_BEGUN} times while it worked on this"))
+    .fetch_one(tx)
+    .await
+    .map_err(StoreError::database("begin a job"))?;
+    Ok(Columns::of(&row, "job", "begun").get::<String>("state")? == "open")
+}
+
 /// The job is done.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn done(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), StoreError> {
-    let done = sqlx::query("UPDATE job SET state = 'done', done_at = $2, error = NULL WHERE id = $1")
-        .bind(id)
-        .bind(now.0)
-        .execute(tx)
-        .await
-        .map_err(StoreError::database("finish a job"))?;
+    let done =
+        sqlx::query("UPDATE job SET state = 'done', done_at = $2, error = NULL, begun = 0 WHERE id = $1")
+            .bind(id)
+            .bind(now.0)
+            .execute(tx)
+            .await
+            .map_err(StoreError::database("finish a job"))?;
     one_row(&done, "job", id)
 }
 
@@ -91,15 +113,71 @@ pub async fn failed(
     let attempts = job.attempts + 1;
     let wait = (FIRST_RETRY_MS << job.attempts.clamp(0, 16)).min(MAX_RETRY_MS);
     let state = if give_up || attempts >= MAX_ATTEMPTS { "failed" } else { "open" };
-    let done =
-        sqlx::query("UPDATE job SET state = $2, attempts = $3, not_before = $4, error = $5 WHERE id = $1")
-            .bind(job.id)
-            .bind(state)
-            .bind(attempts)
-            .bind(now.plus_ms(wait).0)
-            .bind(reason)
-            .execute(tx)
-            .await
-            .map_err(StoreError::database("record a failed job"))?;
+    let done = sqlx::query(
+        "UPDATE job SET state = $2, attempts = $3, not_before = $4, error = $5, begun = 0
+         WHERE id = $1",
+    )
+    .bind(job.id)
+    .bind(state)
+    .bind(attempts)
+    .bind(now.plus_ms(wait).0)
+    .bind(reason)
+    .execute(tx)
+    .await
+    .map_err(StoreError::database("record a failed job"))?;
     one_row(&done, "job", job.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::samples::{Lab, NOW};
+
+    async fn state(lab: &Lab) -> (String, i64) {
+        let mut tx = lab.store.read().await.unwrap();
+        sqlx::query_as("SELECT state, begun FROM job").fetch_one(&mut *tx).await.unwrap()
+    }
+
+    async fn begun(lab: &Lab) -> bool {
+        lab.store.write(|tx| Box::pin(async move { begin(tx, 1).await })).await.unwrap()
+    }
+
+    async fn lab() -> Lab {
+        let lab = Lab::new().await;
+        let added = lab.store.write(|tx| {
+            Box::pin(async move {
+                let mut batch = Batch::on(tx);
+                add(&mut batch, "preview", "00", NOW);
+                batch.run().await
+            })
+        });
+        added.await.unwrap();
+        lab
+    }
+
+    #[tokio::test]
+    async fn a_job_that_ends_the_gateway_each_time_is_left_to_a_person_after_three_beginnings() {
+        let lab = lab().await;
+        // Begun, and nothing more: the process ended.
+        assert!(begun(&lab).await && begun(&lab).await && begun(&lab).await);
+        assert!(!begun(&lab).await);
+        assert_eq!(state(&lab).await.0, "failed");
+        let due = due(&mut *lab.store.read().await.unwrap(), "preview", NOW, 8).await.unwrap();
+        assert_eq!(due, []);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_in_order_is_begun_again_however_often() {
+        let lab = lab().await;
+        for attempts in 0..5 {
+            assert!(begun(&lab).await);
+            let job = Job { id: 1, subject: "00".into(), attempts };
+            let told = lab.store.write(move |tx| {
+                let job = job.clone();
+                Box::pin(async move { failed(tx, &job, "busy", false, NOW).await })
+            });
+            told.await.unwrap();
+            assert_eq!(state(&lab).await, ("open".to_owned(), 0));
+        }
+    }
 }

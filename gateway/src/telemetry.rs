@@ -22,6 +22,12 @@ pub fn start_logs(log: &LogSection) -> Result<(), ParseError> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only when logging runs already, as in tests.
     let _ = if log.json { builder.json().try_init() } else { builder.try_init() };
+    // A panic is a line of the log like every other; what it says may come from a file and is quoted.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current().name().map(str::to_owned);
+        tracing::error!(place, thread, what = panic.payload_as_str(), "panic");
+    }));
     Ok(())
 }
 

@@ -62,6 +62,9 @@ pub const MAX_DECODE_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Bytes of a DICOM header that is read whole: with overlays and private dumps a few; small elements take many times
 /// their bytes in memory.
 pub const MAX_DICOM_HEADER_BYTES: u64 = 8 * 1024 * 1024;
+/// Elements, items and fragments of a DICOM file that is read here: an empty one takes eight bytes of the file and some
+/// 200 of memory. A film has 200, a recording of many frames some thousands.
+pub const MAX_DICOM_HEADER_ELEMENTS: u32 = 65_536;
 /// Bytes of an uncompressed frame in memory at a time while it is rendered, where several lines fit.
 pub const STRIP_BYTES: u64 = 2 * 1024 * 1024;
 /// The same at most: 64 lines of 65,535 samples, which one line of a preview of the largest frame covers.

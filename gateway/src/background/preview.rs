@@ -34,6 +34,18 @@ pub(super) async fn make_due(
         again.notify_one();
     }
     for job in due {
+        let id = job.id;
+        match store.write(move |tx| Box::pin(async move { jobs::begin(tx, id).await })).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::error!(object = %job.subject, "no preview: the gateway ended each time it was begun");
+                continue;
+            }
+            Err(error) => {
+                super::failed("previews", &job.subject, &error);
+                continue;
+            }
+        }
         let made = make(store, decoders, &job).await;
         let (id, subject) = (job.id, job.subject.clone());
         let recorded = store

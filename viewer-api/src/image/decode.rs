@@ -1,11 +1,13 @@
 //! Samples of one frame, as they are stored: no modality transformation, no window, no colour transform of grey.
 
+use super::header::Values as _;
 use super::native::Native;
-use super::{facts, header};
+use super::{codestream, facts, header, rle};
 use crate::api::image::FrameInfo;
 use crate::problem::Problem;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::TransferSyntaxIndex as _;
+use dicom_object::DefaultDicomObject;
 use dicom_pixeldata::PixelDecoder as _;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use relay_core::codes::Code;
@@ -55,14 +57,7 @@ pub(super) fn coded(source: &header::Source<'_>, frame: u32) -> Result<Frame, Pr
     if object.get(tags::PIXEL_DATA).is_none() {
         return Err(Problem::new(Code::UndecodableImage, "(7FE0,0010) PixelData", "is absent"));
     }
-    let decoded = object.decode_pixel_data_frame(frame - 1).map_err(|error| {
-        let reason = format!("{}: {}", info.transfer_syntax, header::chain(&error));
-        Problem::new(Code::UndecodableImage, "pixel data", reason)
-    })?;
-    let planar = decoded.planar_configuration() == dicom_pixeldata::PlanarConfiguration::PixelFirst;
-    let photometric = decoded.photometric_interpretation().as_str().to_owned();
-    let high_bit = decoded.high_bit().min(decoded.bits_allocated().saturating_sub(1));
-    let container = decoded.into_data();
+    let Decoded { planar, photometric, high_bit, container } = decoded(&object, &info, frame)?;
     drop(object);
     let samples = info.rows as usize * info.columns as usize * usize::from(info.samples_per_pixel);
     // The codec decides the container; the header's word counts where one padded sample could be either.
@@ -85,6 +80,60 @@ pub(super) fn coded(source: &header::Source<'_>, frame: u32) -> Result<Frame, Pr
         return Err(Problem::new(Code::UndecodableImage, "(0028,0004) PhotometricInterpretation", reason));
     }
     Ok(frame)
+}
+
+/// What a codec gives.
+struct Decoded {
+    planar: bool,
+    photometric: String,
+    high_bit: u16,
+    container: Vec<u8>,
+}
+
+/// How many times the samples of the header a codestream may claim: odd files say 3 components where one is meant.
+const MAX_CLAIM: u128 = 4;
+
+fn decoded(object: &DefaultDicomObject, info: &FrameInfo, frame: u32) -> Result<Decoded, Problem> {
+    let refused = |reason: String| {
+        let reason = format!("{}: {reason}", info.transfer_syntax);
+        Problem::new(Code::UndecodableImage, "pixel data", reason)
+    };
+    let pixels = info.rows as usize * info.columns as usize;
+    let fragments = object.get(tags::PIXEL_DATA).and_then(|e| e.value().fragments()).unwrap_or_default();
+    if info.transfer_syntax == uids::RLE_LOSSLESS {
+        let missing = || refused(format!("no fragment for frame {frame}"));
+        let fragment = fragments.get(frame as usize - 1).ok_or_else(missing)?;
+        let bytes = usize::from(info.bits_allocated.div_ceil(8));
+        let container = rle::decode(fragment, pixels, usize::from(info.samples_per_pixel), bytes);
+        let photometric =
+            object.text(tags::PHOTOMETRIC_INTERPRETATION).unwrap_or_else(|| "MONOCHROME2".into());
+        let highest = info.bits_allocated.saturating_sub(1);
+        let high_bit = object.int(tags::HIGH_BIT).and_then(|bit| u16::try_from(bit).ok()).unwrap_or(highest);
+        return Ok(Decoded {
+            planar: false,
+            photometric,
+            high_bit: high_bit.min(highest),
+            container: container.map_err(|error| refused(error.to_string()))?,
+        });
+    }
+    let most = pixels as u128 * u128::from(info.samples_per_pixel) * MAX_CLAIM;
+    for size in fragments.iter().filter_map(|fragment| codestream::size(fragment)) {
+        if size.samples() > most {
+            let claim = format!("{} × {} × {}", size.width, size.height, size.components);
+            return Err(refused(format!(
+                "the codestream claims {claim}, the header {} × {}",
+                info.columns, info.rows
+            )));
+        }
+    }
+    let decoded =
+        object.decode_pixel_data_frame(frame - 1).map_err(|error| refused(header::chain(&error)))?;
+    Ok(Decoded {
+        planar: decoded.planar_configuration() == dicom_pixeldata::PlanarConfiguration::PixelFirst,
+        photometric: decoded.photometric_interpretation().as_str().to_owned(),
+        high_bit: decoded.high_bit().min(decoded.bits_allocated().saturating_sub(1)),
+        container: decoded.into_data(),
+    })
 }
 
 impl Frame {

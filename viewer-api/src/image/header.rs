@@ -1,18 +1,15 @@
 //! Opening DICOM files: header only, or whole; files without file meta information too.
 
+use super::bounds::{self, Extent};
 use crate::limits::{MAX_DECODE_FILE_BYTES, MAX_DICOM_HEADER_BYTES as MAX_HEADER_BYTES};
 use crate::problem::Problem;
 use dicom_core::Tag;
 use dicom_dictionary_std::{tags, uids};
-use dicom_encoding::TransferSyntax;
 use dicom_encoding::TransferSyntaxIndex as _;
-use dicom_encoding::transfer_syntax::Codec;
 use dicom_object::file::ReadPreamble;
 use dicom_object::{
     DefaultDicomObject, FileMetaTable, FileMetaTableBuilder, InMemDicomObject, OpenFileOptions,
 };
-use dicom_parser::dataset::DataToken;
-use dicom_parser::dataset::read::DataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use relay_core::codes::Code;
 use relay_core::formats::dicom::{self, AdmitError, DicomFacts, Note, PixelForm};
@@ -22,9 +19,6 @@ use std::path::Path;
 
 /// Bytes before the first element of a file with preamble: the preamble and `DICM`.
 const PREAMBLE_BYTES: u64 = 132;
-/// Sequences within sequences that are read; real objects have five. The DICOM library recurses, about 200 kB a level:
-/// what is deeper would overflow the stack of [`super::pool`], and an overflow ends the process.
-const MAX_NESTING: u32 = 64;
 
 /// Error and causes in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
@@ -37,7 +31,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn unreadable(error: impl std::error::Error) -> Problem {
+pub(super) fn unreadable(error: impl std::error::Error) -> Problem {
     Problem::new(Code::UndecodableImage, "data set", chain(&error))
 }
 
@@ -45,7 +39,7 @@ pub(super) fn failed(error: std::io::Error) -> Problem {
     Problem::new(Code::StorageFailed, "object", error.to_string())
 }
 
-/// A DICOM file whose data set was found and is not nested too deeply.
+/// A DICOM file whose data set was found, claims no more than is read here, and is not nested too deeply.
 ///
 /// Transfer syntax and start of the data set are those of admission, not of the file meta, which may be absent or wrong.
 #[derive(Debug)]
@@ -82,7 +76,7 @@ impl<'a> Source<'a> {
         let uid = syntax_of(&facts);
         let syntax = TransferSyntaxRegistry.get(uid).ok_or_else(|| unknown(uid))?;
         file.seek(SeekFrom::Start(start)).map_err(failed)?;
-        check_nesting(file, syntax)?;
+        bounds::check(file, syntax, Extent::Header)?;
         let meta = FileMetaTableBuilder::new()
             .transfer_syntax(syntax.uid())
             .media_storage_sop_class_uid(&facts.sop_class)
@@ -144,6 +138,11 @@ impl<'a> Source<'a> {
     /// # Errors
     /// As [`Self::of`].
     pub fn whole(&self) -> Result<DefaultDicomObject, Problem> {
+        let uid = self.meta.transfer_syntax();
+        let syntax = TransferSyntaxRegistry.get(uid).ok_or_else(|| unknown(uid))?;
+        let mut file = BufReader::new(File::open(self.path).map_err(failed)?);
+        file.seek(SeekFrom::Start(self.start)).map_err(failed)?;
+        bounds::check(file, syntax, Extent::Pixels)?;
         self.read(OpenFileOptions::new().read_to(tags::PIXEL_DATA))
     }
 
@@ -197,29 +196,6 @@ fn data_set_start<R: Read + Seek>(file: &mut R) -> std::io::Result<u64> {
         };
         at += size + u64::from(length);
     }
-}
-
-/// Walks the header without recursion and refuses what is nested too deeply.
-fn check_nesting(file: BufReader<File>, syntax: &TransferSyntax) -> Result<(), Problem> {
-    let source: Box<dyn Read> = match syntax.codec() {
-        Codec::Dataset(Some(adapter)) => adapter.adapt_reader(Box::new(file)),
-        _ => Box::new(file),
-    };
-    let mut depth = 0_u32;
-    for token in DataSetReader::new_with_ts(source, syntax).map_err(unreadable)? {
-        match token.map_err(unreadable)? {
-            DataToken::SequenceStart { .. } => depth += 1,
-            DataToken::SequenceEnd => depth = depth.saturating_sub(1),
-            DataToken::PixelSequenceStart if depth == 0 => return Ok(()),
-            DataToken::ElementHeader(header) if depth == 0 && header.tag >= tags::PIXEL_DATA => return Ok(()),
-            _ => {}
-        }
-        if depth > MAX_NESTING {
-            let reason = format!("sequences are nested more than {MAX_NESTING} deep");
-            return Err(Problem::new(Code::UndecodableImage, "data set", reason));
-        }
-    }
-    Ok(())
 }
 
 /// The refusal that names a transfer syntax.

@@ -3,6 +3,8 @@
 //! Everything here blocks and reads untrusted bytes: callers run it through [`pool::DecodePool`], which bounds memory
 //! and turns a decoder's panic into a refusal.
 
+mod bounds;
+mod codestream;
 pub mod decode;
 pub mod facts;
 pub mod grey;
@@ -12,3 +14,4 @@ pub mod native;
 pub mod pool;
 pub mod preview;
 pub mod render;
+mod rle;

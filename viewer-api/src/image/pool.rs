@@ -3,6 +3,9 @@
 use crate::limits::{DECODE_BUDGET_MIB, DECODE_QUEUE_DEADLINE, MAX_DECODERS};
 use crate::problem::Problem;
 use relay_core::codes::Code;
+use relay_core::formats::dicom::{self, PixelForm};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -47,16 +50,34 @@ impl Default for DecodePool {
     }
 }
 
-/// What decoding a file may take, in MiB: judged by its length.
+/// What decoding a file may take, in MiB: judged by its length, and by the pixels of a frame where they are compressed.
 ///
 /// # Errors
 /// `STORAGE_FAILED` when the file cannot be looked at.
 pub async fn cost_mib(path: &Path) -> Result<u32, Problem> {
-    let length = tokio::fs::metadata(path)
-        .await
-        .map_err(|error| Problem::new(Code::StorageFailed, "object", error.to_string()))?
-        .len();
-    Ok(u32::try_from(length.saturating_mul(COST_FACTOR) / MIB).unwrap_or(u32::MAX).saturating_add(1))
+    let path = path.to_owned();
+    let judged = tokio::task::spawn_blocking(move || cost(&path)).await;
+    let bytes = judged.map_err(|_| Problem::new(Code::Internal, "object", "the look at it was stopped"))?;
+    let bytes = bytes.map_err(|error| Problem::new(Code::StorageFailed, "object", error.to_string()))?;
+    Ok(u32::try_from(bytes / MIB).unwrap_or(u32::MAX).saturating_add(1))
+}
+
+fn cost(path: &Path) -> std::io::Result<u64> {
+    let file = BufReader::new(File::open(path)?);
+    let length = file.get_ref().metadata()?.len();
+    let Ok(facts) = dicom::admit(file) else { return Ok(length.saturating_mul(COST_FACTOR)) };
+    let frame = match facts.pixels {
+        PixelForm::Encapsulated { .. } => {
+            let side = |side: Option<u32>| u64::from(side.unwrap_or(0));
+            let bytes = u64::from(facts.bits_allocated.unwrap_or(8).div_ceil(8))
+                * u64::from(facts.samples.unwrap_or(1));
+            side(facts.rows).saturating_mul(side(facts.columns)).saturating_mul(bytes)
+        }
+        // In a deflated file the pixels count, not what they were pressed into.
+        PixelForm::Native { length, .. } => length,
+        PixelForm::None => 0,
+    };
+    Ok(length.max(frame).saturating_mul(COST_FACTOR))
 }
 
 impl DecodePool {

@@ -197,3 +197,43 @@ async fn sequences_nested_without_end_are_refused_and_overflow_no_stack() {
         }
     }
 }
+
+/// A file with these bytes in front of its pixel data.
+fn with_bytes(more: &[u8]) -> Vec<u8> {
+    let mut bytes = phantom(Vec::new());
+    let at = bytes.windows(4).position(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
+    let pixels = bytes.split_off(at);
+    [bytes, more.to_vec(), pixels].concat()
+}
+
+#[tokio::test]
+async fn a_length_that_the_library_would_allocate_is_refused_before_it_does() {
+    let site = Site::new();
+    let token = site.session("li", &[Role::Reader]).await;
+    // (0011,1001), an unknown representation: eight bytes for admission, 4,294,967,294 for the library.
+    let unknown = [0x11, 0, 1, 0x10, b'Z', b'Z', 8, 0, 0xFE, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+    let hash = site.put_study(7, OWN, "1.2.7", &with_bytes(&unknown));
+    for route in ["metadata", "frames/1/raw", "preview"] {
+        let answer = site.get(&token, &format!("/studies/{OWN}/1.2.7/instances/{hash}/{route}")).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::PAYLOAD_TOO_LARGE, "REFUSED_TOO_LARGE"),
+            "{route}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_header_of_countless_empty_elements_is_refused() {
+    let site = Site::new();
+    let token = site.session("li", &[Role::Reader]).await;
+    // (0011,xxxx) UT without value, 12 bytes each.
+    let empty = |n: u32| {
+        let n = u16::try_from(n % 0xE000 + 0x1001).unwrap().to_le_bytes();
+        [0x11, 0, n[0], n[1], b'U', b'T', 0, 0, 0, 0, 0, 0]
+    };
+    let hash =
+        site.put_study(7, OWN, "1.2.7", &with_bytes(&(0..70_000).flat_map(empty).collect::<Vec<u8>>()));
+    let answer = site.get(&token, &format!("/studies/{OWN}/1.2.7/instances/{hash}/metadata")).await;
+    assert_eq!(answer.code(), "REFUSED_TOO_LARGE");
+}
