@@ -6,7 +6,7 @@ use crate::{objects, process, table};
 use anyhow::Context as _;
 use http::Method;
 use relay_core::study::Class;
-use relay_tests::demo::Town;
+use relay_tests::demo::{Pace, Town};
 use relay_tests::lab::clinic::open_report;
 use relay_tests::lab::make_dir;
 use relay_tests::lab::reading::Doctor;
@@ -73,7 +73,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// One study from the clinic's files to the report opened there, with everything that people do in between.
 async fn day(name: &str, dir: &Path, folder: &Path) -> anyhow::Result<Vec<Vec<String>>> {
-    let mut town = Town::open(dir, &mut rand::rng()).await?;
+    let mut town = Town::open(dir, Pace::Play, &mut rand::rng()).await?;
     let clinic = &town.clinics[0];
     let files: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;

@@ -59,9 +59,10 @@ const fn person(
 }
 
 /// The county's people.
-const PEOPLE: [Person; 7] = [
+const PEOPLE: [Person; 8] = [
     person("zhao", "赵明", &["reader"], &["xray", "other", "consult"], true),
     person("qian", "钱慧", &["reader", "reviewer"], &["xray", "ecg", "other", "consult"], true),
+    person("chen", "陈静", &["reader", "reviewer"], &["xray", "other", "consult"], true),
     person("sun", "孙立", &["reader"], &["ecg"], true),
     person("li", "李青", &["clinician"], &["ecg", "xray", "other", "consult"], true),
     person("monitor", "值班监控", &["monitor"], &[], false),

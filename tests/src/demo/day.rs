@@ -236,9 +236,9 @@ fn version_of<'a>(told: &'a Value, report: &ReportRow) -> Option<&'a Value> {
 fn refused_at_clinic(plan: &Plan, not_taken: Vec<NotTaken>) -> Vec<Refused> {
     let mut refused = Vec::new();
     for not in not_taken {
-        let Some(item) = plan.items.iter().find(|item| item.path == not.file) else { continue };
         let NotTaken { file, code, field, reason } = not;
-        refused.push(Refused { file, sha256: item.sha256, code, field, reason });
+        let sha256 = plan.items.iter().find(|item| item.path == file).map(|item| item.sha256);
+        refused.push(Refused { file, sha256, code, field, reason });
     }
     refused
 }
@@ -267,7 +267,7 @@ async fn refused_at_county(
     Ok(files
         .map(|item| Refused {
             file: item.path.clone(),
-            sha256: item.sha256,
+            sha256: Some(item.sha256),
             code: code.clone(),
             field: field.clone(),
             reason: reason.clone(),

@@ -12,7 +12,7 @@ pub mod town;
 pub use cast::Staff;
 pub use outcome::{Outcome, Refused};
 pub use plan::Plan;
-pub use town::{AgentTold, DEMO_FILE, Told, Town};
+pub use town::{AgentTold, DEMO_FILE, Pace, Told, Town};
 
 use anyhow::Context as _;
 use rand::{RngCore, SeedableRng as _};
@@ -86,7 +86,7 @@ async fn in_dir(
         Plan::of_files(&options.files)?
     };
     let mut town = tokio::select! {
-        town = Town::open(dir, rng) => town?,
+        town = Town::open(dir, if options.once { Pace::Play } else { Pace::Life }, rng) => town?,
         () = stop.cancelled() => return Ok(false),
     };
     let played = if options.once {
@@ -130,7 +130,7 @@ async fn stay(town: &mut Town, plan: &Plan, stop: &CancellationToken) -> anyhow:
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(WATCH) => town.check()?,
+            () = tokio::time::sleep(WATCH) => town.mend().await.iter().for_each(|line| say(&format!("relay-demo: {line}"))),
         }
     }
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub struct Refused {
     /// The file.
     pub file: PathBuf,
-    /// SHA-256 of its bytes.
-    pub sha256: Sha256,
+    /// SHA-256 of its bytes, where it could be read.
+    pub sha256: Option<Sha256>,
     /// Name of the code.
     pub code: String,
     /// Which field.

@@ -6,6 +6,7 @@ use super::town::Town;
 use crate::lab::clinic::{Clinic, NotTaken};
 use crate::lab::wait::{Look, until};
 use anyhow::{Context as _, bail};
+use relay_core::codes::Code;
 use relay_core::formats::dicom;
 use relay_core::ids::{ClinicId, ObjectHash, Sha256, derived_study_uid};
 use relay_core::study::Class;
@@ -44,6 +45,8 @@ pub struct Item {
 pub struct Plan {
     /// Files, those of one study together.
     pub items: Vec<Item>,
+    /// What lay among them and cannot be read, such as a link to nowhere.
+    pub unreadable: Vec<NotTaken>,
 }
 
 impl Plan {
@@ -58,7 +61,7 @@ impl Plan {
                 items.push(Item { clinic: exam.clinic, way: exam.way, ..item(path)? });
             }
         }
-        Ok(Self { items })
+        Ok(Self { items, unreadable: Vec::new() })
     }
 
     /// Every file below these paths, shared out among the clinics by study.
@@ -66,9 +69,10 @@ impl Plan {
     /// # Errors
     /// When a path cannot be read.
     pub fn of_files(paths: &[PathBuf]) -> anyhow::Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         for path in paths {
-            walk(path, 0, &mut files)?;
+            std::fs::metadata(path).with_context(|| path.display().to_string())?;
+            walk(path, 0, &mut files, &mut unreadable);
         }
         if files.is_empty() {
             bail!(
@@ -77,9 +81,15 @@ impl Plan {
             );
         }
         files.sort();
-        let mut items = files.iter().map(|path| item(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut items = Vec::with_capacity(files.len());
+        for path in &files {
+            match item(path) {
+                Ok(item) => items.push(item),
+                Err(error) => unreadable.push(cannot_be_read(path, &format!("{error:#}"))),
+            }
+        }
         items.sort_by(|a, b| (a.clinic, &a.key).cmp(&(b.clinic, &b.key)));
-        Ok(Self { items })
+        Ok(Self { items, unreadable })
     }
 
     /// Sends everything; gives what was not taken.
@@ -88,7 +98,8 @@ impl Plan {
     /// When a program fails.
     pub async fn send(&self, town: &Town) -> anyhow::Result<Vec<NotTaken>> {
         let clinics = town.clinics.iter().enumerate().map(|(number, clinic)| self.send_from(number, clinic));
-        Ok(futures::future::try_join_all(clinics).await?.concat())
+        let sent = futures::future::try_join_all(clinics).await?;
+        Ok([self.unreadable.clone(), sent.concat()].concat())
     }
 
     async fn send_from(&self, number: usize, clinic: &Clinic) -> anyhow::Result<Vec<NotTaken>> {
@@ -193,15 +204,47 @@ fn clinic_of(text: &str) -> usize {
     usize::from(ObjectHash::of(text.as_bytes()).0[0]) % CLINICS.len()
 }
 
-fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let shown = || path.display().to_string();
-    let kind = std::fs::metadata(path).with_context(shown)?;
-    if kind.is_file() {
-        found.push(path.to_owned());
-    } else if kind.is_dir() && depth < MAX_DEPTH {
-        for entry in std::fs::read_dir(path).with_context(shown)? {
-            walk(&entry.with_context(shown)?.path(), depth + 1, found)?;
+fn cannot_be_read(file: &Path, reason: &str) -> NotTaken {
+    NotTaken {
+        file: file.to_owned(),
+        code: Code::StorageFailed.name().to_owned(),
+        field: "file".to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// What cannot be looked at stops nothing else.
+fn walk(path: &Path, depth: usize, found: &mut Vec<PathBuf>, unreadable: &mut Vec<NotTaken>) {
+    let entries = match std::fs::metadata(path) {
+        Ok(kind) if kind.is_file() => return found.push(path.to_owned()),
+        Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => std::fs::read_dir(path),
+        Ok(_) => return,
+        Err(error) => return unreadable.push(cannot_be_read(path, &error.to_string())),
+    };
+    let entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => return unreadable.push(cannot_be_read(path, &error.to_string())),
+    };
+    for entry in entries {
+        match entry {
+            Ok(entry) => walk(&entry.path(), depth + 1, found, unreadable),
+            Err(error) => unreadable.push(cannot_be_read(path, &error.to_string())),
         }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_nowhere_is_told_and_the_others_are_planned() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::lab::put(&dir.path().join("a.dcm"), b"not read here").unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("b.dcm")).unwrap();
+        let plan = Plan::of_files(&[dir.path().to_owned()]).unwrap();
+        assert_eq!((plan.items.len(), plan.unreadable.len()), (1, 1));
+        assert!(plan.unreadable[0].file.ends_with("b.dcm"));
+        assert!(Plan::of_files(&[dir.path().join("absent")]).is_err(), "what was named must be there");
+    }
 }

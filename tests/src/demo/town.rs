@@ -6,6 +6,7 @@ use crate::lab::county::{County, Login};
 use crate::lab::put;
 use anyhow::{Context as _, bail};
 use rand::RngCore;
+use relay_agent::config::{Config, QuietSeconds};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,32 @@ pub struct AgentTold {
     pub staff: Vec<Staff>,
 }
 
+/// How long a clinic waits for more of a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As in life: a minute after the last film of a routine study.
+    Life,
+    /// A day played without a person does not wait a minute to learn that nothing more comes.
+    Play,
+}
+
+/// Silence that ends a played study, in seconds: routine and urgent films.
+const PLAYED_S: (u32, u32) = (2, 1);
+
+impl Pace {
+    fn set(self, config: &mut Config) {
+        let quiet = &mut config.quiet_s;
+        match self {
+            Self::Play => (quiet.xray_routine, quiet.xray_urgent) = PLAYED_S,
+            // What a person has set stays.
+            Self::Life if (quiet.xray_routine, quiet.xray_urgent) == PLAYED_S => {
+                *quiet = QuietSeconds::default()
+            }
+            Self::Life => {}
+        }
+    }
+}
+
 /// Everything that runs.
 #[derive(Debug)]
 pub struct Town {
@@ -69,7 +96,7 @@ impl Town {
     ///
     /// # Errors
     /// When a program fails, with its log.
-    pub async fn open(dir: &Path, rng: &mut dyn RngCore) -> anyhow::Result<Self> {
+    pub async fn open(dir: &Path, pace: Pace, rng: &mut dyn RngCore) -> anyhow::Result<Self> {
         let dir = std::path::absolute(dir)?;
         let mut county = County::at(&dir.join("county"))?;
         let clinics = CLINICS
@@ -81,7 +108,7 @@ impl Town {
             let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
             let told = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
             let mut town = Self { dir, county, clinics, told };
-            town.start().await?;
+            town.start(pace).await?;
             return Ok(town);
         }
         if county.exists() {
@@ -106,17 +133,18 @@ impl Town {
         };
         let mut town = Self { dir, county, clinics, told };
         for number in 0..town.clinics.len() {
-            town.enrol(number, rng).await?;
+            town.enrol(number, pace, rng).await?;
         }
         town.tell()?;
         Ok(town)
     }
 
-    async fn enrol(&mut self, number: usize, rng: &mut dyn RngCore) -> anyhow::Result<()> {
+    async fn enrol(&mut self, number: usize, pace: Pace, rng: &mut dyn RngCore) -> anyhow::Result<()> {
         let staff = cast::staff(number, rng);
         let clinic = &mut self.clinics[number];
         let invitation = self.county.invite(&clinic.id).await?;
         clinic.enrol(&self.county.url()?, &invitation, self.county.addresses()?).await?;
+        clinic.configure(self.county.addresses()?, |config| pace.set(config))?;
         clinic.add_staff(&staff.name, &staff.pin).await?;
         clinic.start().await?;
         let told = told_of(clinic, vec![staff])?;
@@ -128,23 +156,26 @@ impl Town {
     ///
     /// # Errors
     /// When a program fails, with its log.
-    async fn start(&mut self) -> anyhow::Result<()> {
+    async fn start(&mut self, pace: Pace) -> anyhow::Result<()> {
         self.county.start().await?;
         self.told.viewer_url = self.county.url()?;
         self.told.ca = self.county.ca_file();
         for (clinic, told) in self.clinics.iter_mut().zip(&mut self.told.agents) {
-            clinic.configure(self.county.addresses()?, |_| {})?;
+            clinic.configure(self.county.addresses()?, |config| pace.set(config))?;
             clinic.start().await?;
             *told = told_of(clinic, std::mem::take(&mut told.staff))?;
         }
         self.tell()
     }
 
-    /// Writes `demo.json`.
+    /// Writes `demo.json`; the ports that are told also stand in the configurations, so that a person can start each program
+    /// from its home.
     ///
     /// # Errors
     /// Of the disk.
     pub fn tell(&self) -> anyhow::Result<()> {
+        self.county.keep_ports()?;
+        self.clinics.iter().try_for_each(Clinic::keep_ports)?;
         put(&self.file(), (serde_json::to_string_pretty(&self.told)? + "\n").as_bytes())
     }
 
@@ -167,8 +198,25 @@ impl Town {
     /// # Errors
     /// That one, with its log.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        self.county.check()?;
-        self.clinics.iter_mut().try_for_each(Clinic::check)
+        let ended = self.county.ended().or_else(|| self.clinics.iter_mut().find_map(Clinic::ended));
+        ended.map_or(Ok(()), |ended| bail!("{ended}"))
+    }
+
+    /// Starts again what has ended by itself, as a service manager would; says how each ended. What cannot be started is tried
+    /// again at the next call.
+    pub async fn mend(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        said.extend(self.county.ended());
+        if !self.county.runs() {
+            said.extend(self.county.start().await.err().map(|error| format!("{error:#}")));
+        }
+        for clinic in &mut self.clinics {
+            said.extend(clinic.ended());
+            if clinic.pid().is_none() {
+                said.extend(clinic.start().await.err().map(|error| format!("{error:#}")));
+            }
+        }
+        said
     }
 
     /// Stops the clinics, then the county.

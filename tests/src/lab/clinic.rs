@@ -208,12 +208,26 @@ impl Clinic {
         overview(&self.api()?).await
     }
 
-    /// An error when the agent has ended by itself.
+    /// How the agent ended when it did so by itself; it can be started again then.
+    pub fn ended(&mut self) -> Option<String> {
+        let ended = process::ended(&mut self.process);
+        if self.process.is_none() {
+            self.endpoint = None;
+        }
+        ended
+    }
+
+    /// Writes the ports that it got into its configuration.
     ///
     /// # Errors
-    /// That one, with its log.
-    pub fn check(&mut self) -> anyhow::Result<()> {
-        self.process.as_mut().map_or(Ok(()), Running::check)
+    /// Of the disk.
+    pub fn keep_ports(&self) -> anyhow::Result<()> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let path = self.home.config();
+        let mut config = Config::load(&path)?;
+        config.page.listen = endpoint.page;
+        config.dicom.listen = endpoint.dicom.unwrap_or(config.dicom.listen);
+        put(&path, config.to_toml().as_bytes())
     }
 
     /// Stops it in order.

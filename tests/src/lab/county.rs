@@ -6,7 +6,7 @@ use super::wait::{Look, until};
 use super::{make_dir, put};
 use anyhow::{Context as _, ensure};
 use relay_core::clock::{Clock as _, SystemClock};
-use relay_gateway::config::{CONFIG_FILE, template};
+use relay_gateway::config::CONFIG_FILE;
 use relay_gateway::home::{Addresses, Home};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -129,15 +129,43 @@ impl County {
             "127.0.0.1",
         ];
         self.gateway(&words, "").await?;
-        self.configure(&free(), &free())
+        self.listen_on(&free(), &free(), Some(&free()))
     }
 
-    fn configure(&self, link: &SocketAddr, web: &SocketAddr) -> anyhow::Result<()> {
+    /// Writes where to listen into the configuration; everything else that a person wrote there stays.
+    fn listen_on(
+        &self,
+        link: &SocketAddr,
+        web: &SocketAddr,
+        metrics: Option<&SocketAddr>,
+    ) -> anyhow::Result<()> {
         let path = self.home.path().join(CONFIG_FILE);
         let old = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let old: toml::Value = toml::from_str(&old).with_context(|| path.display().to_string())?;
-        let hospital = old["site"]["hospital"].as_str().unwrap_or("示范县医院").to_owned();
-        put(&path, template(SITE, &hospital, *link, *web, free()).as_bytes())
+        let (mut section, mut new) = (String::new(), String::new());
+        for line in old.lines() {
+            if line.starts_with('[') {
+                section = line.chars().take_while(|c| *c != ']').skip(1).collect();
+            }
+            let address = match section.as_str() {
+                "link" => Some(link),
+                "web" => Some(web),
+                "metrics" => metrics,
+                _ => None,
+            };
+            match address.filter(|_| line.starts_with("listen =")) {
+                Some(address) => new += &format!("listen = \"{address}\"\n"),
+                None => new += &format!("{line}\n"),
+            }
+        }
+        put(&path, new.as_bytes())
+    }
+
+    /// Writes the ports that it got into its configuration.
+    ///
+    /// # Errors
+    /// Of the disk.
+    pub fn keep_ports(&self) -> anyhow::Result<()> {
+        self.addresses.as_ref().map_or(Ok(()), |told| self.listen_on(&told.link, &told.web, None))
     }
 
     /// Adds a clinic.
@@ -195,7 +223,7 @@ impl County {
         ensure!(self.process.is_none(), "the gateway runs already");
         if let Ok(text) = std::fs::read(self.home.addresses()) {
             let old: Addresses = serde_json::from_slice(&text).context("addresses.json")?;
-            self.configure(&free_udp(old.link), &free_tcp(old.web))?;
+            self.listen_on(&free_udp(old.link), &free_tcp(old.web), None)?;
         }
         let home = self.home().display().to_string();
         let mut running =
@@ -232,12 +260,19 @@ impl County {
         Ok(format!("https://{HOST}:{}", self.addresses()?.web.port()))
     }
 
-    /// An error when the gateway has ended by itself.
-    ///
-    /// # Errors
-    /// That one, with its log.
-    pub fn check(&mut self) -> anyhow::Result<()> {
-        self.process.as_mut().map_or(Ok(()), Running::check)
+    /// Whether it was started and has not been seen to end.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// How the gateway ended when it did so by itself; it can be started again then.
+    pub fn ended(&mut self) -> Option<String> {
+        let ended = process::ended(&mut self.process);
+        if self.process.is_none() {
+            self.addresses = None;
+        }
+        ended
     }
 
     /// Stops it in order.

@@ -212,3 +212,10 @@ pub async fn run_in<S: AsRef<OsStr>>(
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(Done { command, status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) })
 }
+
+/// How a program ended that did so by itself, with the end of its log; it is taken out of its place then. `None` while it runs.
+pub fn ended(place: &mut Option<Running>) -> Option<String> {
+    let error = place.as_mut()?.check().err()?;
+    *place = None;
+    Some(format!("{error:#}"))
+}

@@ -2,7 +2,7 @@
 #![expect(dead_code, reason = "each test program uses its own part")]
 
 use relay_core::clock::{Clock as _, MINUTE_MS, SystemClock, UtcMs};
-use relay_tests::demo::Town;
+use relay_tests::demo::{Pace, Town};
 use relay_tests::lab::clinic::Clinic;
 use relay_tests::lab::process;
 use relay_tests::lab::reading::Doctor;
@@ -19,7 +19,7 @@ pub(crate) const DAY: Duration = Duration::from_secs(90);
 /// A county and two clinics in a directory of their own.
 pub(crate) async fn town() -> (tempfile::TempDir, Town) {
     let dir = tempfile::tempdir().unwrap();
-    let town = Town::open(dir.path(), &mut rand::rng()).await.unwrap();
+    let town = Town::open(dir.path(), Pace::Play, &mut rand::rng()).await.unwrap();
     (dir, town)
 }
 

@@ -161,7 +161,7 @@ test('a lost stream is said and comes back; a session that ends keeps the words'
   const { totp } = await import('./totp.mjs');
   await again.getByLabel(/动态口令/).fill(totp(login.totp_secret));
   await again.getByRole('button', { name: '登录' }).click();
-  await reader.until(() => again.count().then((n) => (n ? again.innerText() : '')), (said) => said === '', 'logged in again');
+  await again.waitFor({ state: 'hidden' });
   assert.equal(await page.getByLabel('检查所见').inputValue(), '双肺纹理清晰。');
   await page.locator('[data-save="clean"]').getByText('已保存').waitFor();
   assert.equal(mock.county.of(5).draft.text.impression, '未见异常。');
