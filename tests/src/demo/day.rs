@@ -290,13 +290,13 @@ fn add_rejects(
     clinic: usize,
     rejects: Vec<relay_agent::spool::RejectView>,
 ) {
-    let told: BTreeSet<Sha256> = outcome.refused.iter().map(|r| r.sha256).collect();
+    let told: BTreeSet<Sha256> = outcome.refused.iter().filter_map(|r| r.sha256).collect();
     for reject in rejects {
         let item = plan.items.iter().find(|item| item.clinic == clinic && item.sha256 == reject.sha256);
         let Some(item) = item.filter(|item| !told.contains(&item.sha256)) else { continue };
         outcome.refused.push(Refused {
             file: item.path.clone(),
-            sha256: reject.sha256,
+            sha256: Some(reject.sha256),
             code: reject.code,
             field: reject.field,
             reason: reject.reason,
