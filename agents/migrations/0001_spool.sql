@@ -56,6 +56,7 @@ CREATE TABLE object (
     coded_length        INTEGER NOT NULL,
     coded_hash          BLOB NOT NULL,
     coded_kept          INTEGER NOT NULL,          -- 1: the coded form is cached as a blob of its own
+    coded_mode          INTEGER NOT NULL DEFAULT 0, -- of a film: 1 quick, 2 strong coder; it is made again the same way
     stored_at           INTEGER NOT NULL,
     receipted_at        INTEGER,
     receipted_in        TEXT,                      -- the county store whose receipt it is
@@ -78,7 +79,17 @@ CREATE TABLE county (
     store               TEXT NOT NULL,
     home                TEXT,                      -- the store of the first gateway in the configuration
     first               INTEGER NOT NULL,          -- 1: the answer came from that gateway, 0: from a standby
+    takes_film          INTEGER NOT NULL,          -- 1: it restores coded films
+    film_quick          INTEGER,                   -- bytes a second that it restores of them, as it says
+    film_strong         INTEGER,
     since               INTEGER NOT NULL
+) STRICT;
+
+-- What the line to the county carries, as measured last.
+CREATE TABLE line (
+    id                  INTEGER PRIMARY KEY CHECK (id = 1),
+    bytes_per_second    INTEGER NOT NULL,
+    measured_at         INTEGER NOT NULL
 ) STRICT;
 
 -- What a person said of a study before its first object came.

@@ -2,10 +2,11 @@
 
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
-use relay_core::formats::dicom::{self, AdmitError, DicomFacts, SyntaxFamily};
+use relay_core::formats::dicom::{self, AdmitError, DicomFacts, PixelForm, SyntaxFamily};
 use relay_core::formats::{self, Sniffed};
 use relay_core::ids::{InstanceUid, SeriesUid, StudyUid};
 use relay_core::study::{Kind, ObjectKind};
+use relay_film::Layout;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -34,6 +35,8 @@ pub struct Sniff {
     pub exam_doubtful: bool,
     /// False when the content is compressed already, so that coding it again costs time and saves nothing.
     pub compressible: bool,
+    /// Where its native samples lie, for the film coder.
+    pub layout: Option<Layout>,
     /// Who was examined. Personal data.
     pub person: Person,
 }
@@ -134,6 +137,7 @@ fn dicom_sniff(facts: DicomFacts) -> Sniff {
         object: ObjectKind::Dicom,
         kind,
         compressible: !facts.has_pixel_data() || facts.syntax_family == SyntaxFamily::Native,
+        layout: layout_of(&facts),
         study: Some(facts.study_uid),
         instance: Some(facts.sop_instance_uid),
         series: Some(facts.series_uid),
@@ -149,6 +153,31 @@ fn dicom_sniff(facts: DicomFacts) -> Sniff {
     }
 }
 
+/// Where the native samples of a file lie; `None` when it is no film, or one that cannot be read any more.
+pub(crate) fn layout(path: &Path) -> Option<Layout> {
+    dicom::admit(File::open(path).ok()?).ok().as_ref().and_then(layout_of)
+}
+
+/// As the data set describes them. What it leaves out or gets wrong costs bytes on the line, never content.
+fn layout_of(facts: &DicomFacts) -> Option<Layout> {
+    let PixelForm::Native { offset, length } = facts.pixels else { return None };
+    // The offsets of a deflated data set are none of the file.
+    if facts.deflated || facts.syntax_family != SyntaxFamily::Native {
+        return None;
+    }
+    Some(Layout {
+        rows: facts.rows?,
+        columns: facts.columns?,
+        samples: facts.samples.unwrap_or(1),
+        planar: facts.planar,
+        bits_allocated: facts.bits_allocated?,
+        signed: facts.signed,
+        big_endian: facts.big_endian,
+        offset,
+        length,
+    })
+}
+
 fn ecg_sniff(format: relay_ecg::Format) -> Sniff {
     let page = format.is_view_only();
     Sniff {
@@ -161,6 +190,7 @@ fn ecg_sniff(format: relay_ecg::Format) -> Sniff {
         exam_text: None,
         exam_doubtful: true,
         compressible: !page,
+        layout: None,
         person: Person::default(),
     }
 }
@@ -177,6 +207,20 @@ mod tests {
         let found = sniff(&path, Some("a.dcm")).unwrap();
         assert_eq!(found.study.unwrap().as_str(), "1.2.3");
         assert_eq!((found.kind, found.object, found.compressible), (Kind::Xray, ObjectKind::Dicom, true));
+    }
+
+    #[test]
+    fn a_film_says_where_its_samples_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = testing::film("1.2.3", "1.2.3.1", "1.2.3.1.1", 64);
+        let path = testing::write(dir.path(), "a.dcm", &bytes);
+        let layout = sniff(&path, None).unwrap().layout.unwrap();
+        let offset = bytes.len() as u64 - 64 * 64 * 2;
+        let rows = Layout { rows: 64, columns: 64, samples: 1, bits_allocated: 16, ..Layout::default() };
+        assert_eq!(layout, Layout { offset, length: 64 * 64 * 2, ..rows });
+        assert_eq!(super::layout(&path), Some(layout));
+        let ecg = testing::write(dir.path(), "e.xml", testing::AECG);
+        assert_eq!((sniff(&ecg, None).unwrap().layout, super::layout(&ecg)), (None, None));
     }
 
     #[test]

@@ -59,13 +59,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts it for these homes and waits until their folders are spooled.
+    /// Starts it for these homes, whose lines carry so many Mbit/s, and waits until their folders are spooled.
     ///
     /// # Errors
     /// When it fails.
-    pub async fn start(homes: &[PathBuf], folders: &[PathBuf]) -> anyhow::Result<Self> {
+    pub async fn start(homes: &[PathBuf], folders: &[PathBuf], line: u64) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("load");
+        command.arg("load").arg("--line").arg(line.to_string());
         for home in homes {
             command.arg("--home").arg(home);
         }

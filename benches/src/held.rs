@@ -2,7 +2,7 @@
 //! is kept in memory, so that the county is what is measured.
 
 use async_trait::async_trait;
-use relay_agent::courier::ports::{Inbox, LetterFate, Outbox, PortError};
+use relay_agent::courier::ports::{Answering, Inbox, LetterFate, Outbox, PortError};
 use relay_agent::spool::Spool;
 use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
@@ -46,6 +46,12 @@ impl Held {
         Ok(Self { spool, waiting: Mutex::new(waiting), left, changes })
     }
 
+    /// Bytes of the forms in which what waits travels.
+    #[must_use]
+    pub fn coded_bytes(&self) -> u64 {
+        self.waiting().values().flat_map(|(manifest, _)| &manifest.objects).map(|o| o.coded.length).sum()
+    }
+
     /// How many studies are not receipted whole.
     #[must_use]
     pub fn left(&self) -> watch::Receiver<usize> {
@@ -67,7 +73,11 @@ impl Outbox for Held {
         Ok(self.waiting().values().take(limit).map(|(manifest, _)| manifest.clone()).collect())
     }
 
-    async fn greeted(&self, _store: &str, _first: bool) -> Result<(), PortError> {
+    async fn greeted(&self, _: &Answering) -> Result<(), PortError> {
+        Ok(())
+    }
+
+    async fn line_measured(&self, _: u64) -> Result<(), PortError> {
         Ok(())
     }
 

@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Studies of two films (15.5 MB each) a clinic.
     #[arg(long, default_value_t = 2)]
     films: usize,
+    /// What each clinic's line is said to carry, in Mbit/s: it decides which coder films get. The line itself is the loopback.
+    #[arg(long, default_value_t = crate::load::TOWNSHIP_MBIT)]
+    line: u64,
     /// Leave the peer out.
     #[arg(long)]
     alone: bool,
@@ -53,7 +56,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             files.iter().filter_map(|list| list.first()?.parent().map(PathBuf::from)).collect();
         let all: Vec<PathBuf> = files.into_iter().flatten().collect();
         let bytes: u64 = all.iter().map(|path| path.metadata().map_or(0, |m| m.len())).sum();
-        let mut figures = vec![relay(&place, &folders, all.len() as u64).await?];
+        let mut figures = vec![relay(&place, &folders, arguments.line, all.len() as u64).await?];
         if !arguments.alone && orthanc::installed() {
             figures.extend(peer(&place, &folders).await?);
         }
@@ -77,11 +80,18 @@ fn clinics_dir() -> anyhow::Result<tempfile::TempDir> {
     made.context("no directory for the clinics")
 }
 
-async fn relay(place: &std::path::Path, folders: &[PathBuf], objects: u64) -> anyhow::Result<Figure> {
+async fn relay(
+    place: &std::path::Path,
+    folders: &[PathBuf],
+    line: u64,
+    objects: u64,
+) -> anyhow::Result<Figure> {
     let clinics = clinics_dir()?;
     let mut group = Group::found(&place.join("relay"), clinics.path(), folders.len()).await?;
-    let mut load = Load::start(&group.homes, folders).await?;
+    let mut load = Load::start(&group.homes, folders, line).await?;
     ensure!(load.spooled.objects == objects, "{} of {objects} objects were spooled", load.spooled.objects);
+    let (plain, coded) = (load.spooled.bytes as f64 / 1e6, load.spooled.coded as f64 / 1e6);
+    table::line(&format!("{plain:.0} MB travel as {coded:.0} MB, chosen for a line of {line} Mbit/s"))?;
     let before = process::cpu_seconds(group.pid()?)?;
     let told = load.go().await?;
     let cpu = process::cpu_seconds(group.pid()?)? - before;

@@ -5,6 +5,7 @@ use anyhow::{Context as _, ensure};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use relay_agent::config::Config;
+use relay_agent::courier::ports::Outbox as _;
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
 use relay_agent::home::Home;
 use relay_agent::run::open_spool;
@@ -35,7 +36,15 @@ pub struct Arguments {
     /// For each home in order a folder whose files are spooled first; none = connect only.
     #[arg(long = "files")]
     files: Vec<PathBuf>,
+    /// What each clinic's line is said to carry, in Mbit/s: it decides which coder films get.
+    #[arg(long, default_value_t = TOWNSHIP_MBIT)]
+    line: u64,
 }
+
+/// A township's line, in Mbit/s.
+pub const TOWNSHIP_MBIT: u64 = 20;
+/// Bytes a second of a line of one Mbit/s.
+const MBIT: u64 = 125_000;
 
 /// What it says before and after.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -44,6 +53,8 @@ pub struct Told {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Bytes of the forms in which they travel.
+    pub coded: u64,
     /// From the word to go until the last receipt was heard, in seconds.
     pub seconds: f64,
 }
@@ -65,10 +76,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut told = Told::default();
     for (number, home) in arguments.homes.iter().enumerate() {
         let files = arguments.files.get(number);
+        let line = arguments.line * MBIT;
         let (member, objects, bytes) =
-            open(home, files, &clock).await.with_context(|| home.display().to_string())?;
+            open(home, files, line, &clock).await.with_context(|| home.display().to_string())?;
         told.objects += objects;
         told.bytes += bytes;
+        told.coded += member.outbox.coded_bytes();
         members.push(member);
     }
     say(&told)?;
@@ -106,12 +119,14 @@ fn say(told: &Told) -> anyhow::Result<()> {
 async fn open(
     home: &Path,
     files: Option<&PathBuf>,
+    line: u64,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Member, u64, u64)> {
     let home = Home::at(home);
     let config = Config::load(&home.config())?;
     let device = Arc::new(Device::load(&home)?);
     let spool = open_spool(&home, &config, &device, Arc::clone(clock)).await?;
+    spool.line_measured(line).await?;
     let (objects, bytes) = match files {
         Some(folder) => spool_folder(&spool, folder).await?,
         None => (0, 0),

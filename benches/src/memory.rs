@@ -157,7 +157,7 @@ async fn peer(dir: &Path, folders: &[PathBuf]) -> anyhow::Result<Vec<String>> {
 async fn idle(dir: &Path, agents: usize) -> anyhow::Result<Vec<Vec<String>>> {
     let mut group = Group::found(dir, dir, agents).await?;
     let before = process::memory(group.pid()?)?;
-    let mut load = Load::start(&group.homes, &[]).await?;
+    let mut load = Load::start(&group.homes, &[], crate::load::TOWNSHIP_MBIT).await?;
     load.go().await?;
     let after = process::memory(group.pid()?)?;
     let peak = process::peak_memory(group.pid()?)?;

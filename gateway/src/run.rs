@@ -21,6 +21,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use relay_certs::authority::{Authority, CRL_FILE};
 use relay_certs::enrol::EnrolDesk;
 use relay_core::clock::Clock;
+use relay_core::link::frame::FilmSpeeds;
 use relay_core::durable::{RealDisk, write_atomic};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,6 +78,15 @@ async fn assemble(
     Ok(Parts { store, desk, county, clock })
 }
 
+/// How fast this machine restores films, so that no clinic chooses a coder that keeps its line waiting here.
+async fn measure_films() -> Option<FilmSpeeds> {
+    let begin = tokio::time::Instant::now();
+    let speeds = tokio::task::spawn_blocking(move || relay_film::measure(|| begin.elapsed())).await.ok()?;
+    let speeds = FilmSpeeds { quick: speeds.quick.decode, strong: speeds.strong.decode };
+    tracing::info!(?speeds, "films are restored at so many bytes a second");
+    Some(speeds)
+}
+
 /// Runs the gateway of a home directory until the first stage of shutdown is over.
 ///
 /// # Errors
@@ -96,6 +106,7 @@ pub async fn run(
 
     let mut link_config = LinkConfig::new(config.link.listen, trust.link_config()?);
     link_config.max_connections = config.link.max_connections;
+    link_config.film_speeds = measure_films().await;
     let reception = FrontDesk { store: parts.store.clone(), duty_phone: config.site.duty_phone.clone() };
     let listener = LinkListener::bind(
         link_config,

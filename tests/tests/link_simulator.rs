@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use relay_core::clock::UtcMs;
 use relay_core::letter::LetterKind;
 use relay_core::study::{Class, Encoding};
-use relay_tests::sim::clinic::noise;
+use relay_tests::sim::clinic::{grain, noise};
 use relay_tests::sim::world::{Fault, Line, World};
 
 /// After the last fault the line is good: everything must have crossed within this time (ms). The longest wait of the
@@ -16,7 +16,7 @@ const BAD_TIME_MS: u64 = 60_000;
 
 #[derive(Debug, Clone)]
 enum Work {
-    Study { class: Class, sizes: Vec<(usize, bool)> },
+    Study { class: Class, sizes: Vec<(usize, Encoding)> },
     LateObject { study: usize, size: usize },
     Raise { study: usize },
     Letter { size: usize },
@@ -39,9 +39,13 @@ fn size() -> impl Strategy<Value = usize> {
     prop_oneof![1..2_000_usize, 50_000..140_000_usize, 200_000..900_000_usize]
 }
 
+fn encoding() -> impl Strategy<Value = Encoding> {
+    prop::sample::select(vec![Encoding::Identity, Encoding::Zstd, Encoding::Film])
+}
+
 fn work() -> impl Strategy<Value = Work> {
     prop_oneof![
-        4 => (class(), prop::collection::vec((size(), any::<bool>()), 1..4))
+        4 => (class(), prop::collection::vec((size(), encoding()), 1..4))
             .prop_map(|(class, sizes)| Work::Study { class, sizes }),
         1 => (0..8_usize, size()).prop_map(|(study, size)| Work::LateObject { study, size }),
         1 => (0..8_usize).prop_map(|study| Work::Raise { study }),
@@ -93,8 +97,9 @@ fn play(scenario: &Scenario) -> World {
             Work::Study { class, sizes } => {
                 let objects: Vec<(Vec<u8>, Encoding)> = (0_u64..)
                     .zip(sizes)
-                    .map(|(n, (size, zstd))| {
-                        (bytes(n, *size), if *zstd { Encoding::Zstd } else { Encoding::Identity })
+                    .map(|(n, (size, encoding))| match encoding {
+                        Encoding::Film => (grain(scenario.seed ^ (number << 8 | n), *size), *encoding),
+                        _ => (bytes(n, *size), *encoding),
                     })
                     .collect();
                 studies.push(world.clinic.add_study(&format!("1.2.{number}"), *class, &objects, now));
@@ -204,6 +209,42 @@ fn a_crash_costs_at_most_what_was_not_synced_or_was_on_the_wire() {
     assert!(world.is_quiet());
     let twice = world.county.bytes_taken - 10_000_000;
     assert!(twice <= 4 * relay_tests::sim::county::SYNC_STEP + 4 * 65_536, "{twice} bytes crossed twice");
+}
+
+#[test]
+fn a_film_that_is_cut_in_the_middle_crosses_once_in_its_coded_form_and_arrives_byte_exact() {
+    let mut world = World::new(9, TOWNSHIP);
+    let film = grain(1, 12_000_000);
+    let study = world.clinic.add_study("1.2.1", Class::Routine, &[(film.clone(), Encoding::Film)], UtcMs(0));
+    let held = &world.clinic.held[&relay_core::ids::ObjectHash::of(&film)];
+    let coded = held.coded.len() as u64;
+    assert!(coded < 7_000_000, "{coded}");
+    for at in [4_000, 11_000] {
+        world.plan(at, Fault::Cut { gateway_knows_after: 2_000 });
+    }
+    world.plan(17_000, Fault::GatewayCrash);
+    world.run_until(600_000, true);
+    assert!(world.is_quiet());
+    let place = (world.id.clone(), study, relay_core::ids::ObjectHash::of(&film));
+    assert!(world.county.objects.get(&place) == Some(&film));
+    let twice = world.county.bytes_taken - coded;
+    assert!(twice <= relay_tests::sim::county::SYNC_STEP + 3 * 3 * 65_536, "{twice} bytes crossed twice");
+}
+
+#[test]
+fn a_damaged_film_is_refused_by_name_and_the_others_of_its_study_arrive() {
+    let mut world = World::new(10, TOWNSHIP);
+    let (good, bad) = (grain(1, 300_000), grain(2, 300_000));
+    let films = [(bad.clone(), Encoding::Film), (good.clone(), Encoding::Film)];
+    let study = world.clinic.add_study("1.2.1", Class::Routine, &films, UtcMs(0));
+    let (bad, good) = (relay_core::ids::ObjectHash::of(&bad), relay_core::ids::ObjectHash::of(&good));
+    let coded = &mut world.clinic.held.get_mut(&bad).unwrap().coded;
+    let end = coded.len() - 2;
+    coded[end] ^= 1;
+    world.run_until(60_000, true);
+    let out = &world.clinic.studies[&study];
+    assert_eq!(out.refused_objects[&bad].code, relay_core::codes::Code::RefusedEncoding);
+    assert!(out.receipted.contains(&good) && world.county.objects.len() == 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The courier's way to the outbox: one task, so that what was receipted is recorded before the outbox is asked again.
 
-use super::ports::{Outbox, PortError};
+use super::ports::{Answering, Outbox, PortError};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{NoteId, ObjectHash, StudyUid};
@@ -31,11 +31,12 @@ pub(super) struct Fresh {
 pub(super) enum Order {
     Receipted { study: StudyUid, generation: u64, objects: Vec<ObjectHash>, at: UtcMs },
     Refused { study: StudyUid, object: Option<ObjectHash>, generation: u64, refusal: Refusal },
-    Greeted { store: String, first: bool, answer: oneshot::Sender<bool> },
+    Greeted { county: Answering, answer: oneshot::Sender<bool> },
     Missing { study: StudyUid, objects: Vec<ObjectHash> },
     Wanted { study: StudyUid, objects: Vec<ObjectHash>, answer: oneshot::Sender<Vec<ObjectHash>> },
     NoteRefused { id: NoteId, refusal: Refusal },
     Progress { study: StudyUid, coded_bytes: u64 },
+    Line { bytes_per_second: u64 },
     NoteReceipted { id: NoteId, at: UtcMs },
     List { studies: usize, notes: usize, answer: oneshot::Sender<Fresh> },
 }
@@ -63,9 +64,9 @@ impl Keeper {
     }
 
     /// Records which store answers. False when that cannot be recorded: then nothing it says may be.
-    pub(super) async fn greeted(&self, store: String, first: bool) -> bool {
+    pub(super) async fn greeted(&self, county: Answering) -> bool {
         let (answer, recorded) = oneshot::channel();
-        self.order(Order::Greeted { store, first, answer }).await && recorded.await.unwrap_or(false)
+        self.order(Order::Greeted { county, answer }).await && recorded.await.unwrap_or(false)
     }
 
     /// Asks what waits: at most so many studies and notes.
@@ -84,10 +85,15 @@ async fn work(outbox: Arc<dyn Outbox>, mut queue: mpsc::Receiver<Order>) {
                 let _ = answer.send(list(&*outbox, studies, notes).await);
             }
             Order::Progress { study, coded_bytes } => outbox.progress(&study, coded_bytes).await,
-            Order::Greeted { ref store, first, .. } => {
+            Order::Line { bytes_per_second } => {
+                if let Err(error) = outbox.line_measured(bytes_per_second).await {
+                    tracing::warn!(step = error.step, source = %error.source, "it is measured again");
+                }
+            }
+            Order::Greeted { ref county, .. } => {
                 let recorded = record(&*outbox, &order).await;
                 if recorded {
-                    tracing::debug!(store, first, "the county's store is known");
+                    tracing::debug!(?county, "the county's store is known");
                 }
                 if let Order::Greeted { answer, .. } = order {
                     // Nobody listens any more: the connection ended meanwhile.
@@ -118,11 +124,11 @@ async fn record(outbox: &dyn Outbox, order: &Order) -> bool {
             Order::Refused { study, object, generation, refusal } => {
                 outbox.refused(study, object.as_ref(), *generation, refusal).await
             }
-            Order::Greeted { store, first, .. } => outbox.greeted(store, *first).await,
+            Order::Greeted { county, .. } => outbox.greeted(county).await,
             Order::Missing { study, objects } => outbox.missing(study, objects).await,
             Order::NoteRefused { id, refusal } => outbox.note_refused(id, refusal).await,
             Order::NoteReceipted { id, at } => outbox.note_receipted(id, *at).await,
-            Order::Progress { .. } | Order::List { .. } | Order::Wanted { .. } => Ok(()),
+            Order::Progress { .. } | Order::Line { .. } | Order::List { .. } | Order::Wanted { .. } => Ok(()),
         };
         let Err(error) = outcome else { return true };
         tracing::error!(attempt, step = error.step, source = %error.source, "the outbox cannot record the county's answer");

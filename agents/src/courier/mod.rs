@@ -11,6 +11,7 @@ mod dial;
 mod ending;
 mod keeper;
 mod letters;
+mod meter;
 pub mod ports;
 mod pump;
 mod session;

@@ -5,6 +5,7 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{LetterId, NoteId, ObjectHash, StudyUid};
 use relay_core::letter::{LetterHead, Note};
+use relay_core::link::frame::FilmSpeeds;
 use relay_core::study::Manifest;
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
@@ -21,6 +22,20 @@ pub struct PortError {
     pub source: anyhow::Error,
 }
 
+/// Which gateway answers, and what it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answering {
+    /// Name of its store.
+    pub store: String,
+    /// It is the gateway that the clinic prefers, whose store keeps everything; a standby is offered only what still waits
+    /// for a report.
+    pub first: bool,
+    /// It restores coded films.
+    pub takes_film: bool,
+    /// How fast, when it says so.
+    pub film_speeds: Option<FilmSpeeds>,
+}
+
 /// The outgoing side: what waits for the county.
 #[async_trait]
 pub trait Outbox: Send + Sync {
@@ -28,10 +43,12 @@ pub trait Outbox: Send + Sync {
     /// Most urgent first: class, then deadline (first object). At most `limit`.
     async fn pending_studies(&self, limit: usize) -> Result<Vec<Manifest>, PortError>;
 
-    /// A gateway has answered. `store` names its store: another one than before must confirm anew what is held here, and
-    /// until it has, nothing counts as safe by the word of the other. `first`: it is the gateway that the clinic prefers,
-    /// whose store keeps everything; a standby is offered only what still waits for a report. Idempotent.
-    async fn greeted(&self, store: &str, first: bool) -> Result<(), PortError>;
+    /// A gateway has answered. Another store than before must confirm anew what is held here, and until it has, nothing
+    /// counts as safe by the word of the other. What it cannot restore is not offered to it. Idempotent.
+    async fn greeted(&self, county: &Answering) -> Result<(), PortError>;
+
+    /// What the line to the county has carried lately, in bytes a second. Need not be recorded each time.
+    async fn line_measured(&self, bytes_per_second: u64) -> Result<(), PortError>;
 
     /// The county lacks these objects, whatever it said before: they are not safe. Idempotent.
     async fn missing(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<(), PortError>;

@@ -70,6 +70,11 @@ impl Pump {
         self.piece.is_some()
     }
 
+    /// Data is on its way: not all of it is acknowledged.
+    pub(super) fn is_carrying(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
     /// Priority of the piece on its way, to decide how far ahead of the wire to go.
     pub(super) fn priority(&self) -> Option<i32> {
         let piece = self.piece.as_ref()?;

@@ -3,7 +3,8 @@
 use super::ending::{self, Ending, ending_of};
 use super::keeper::{Fresh, Keeper, Order};
 use super::letters::{self, Arriving};
-use super::ports::{Inbox, LinkState, LinkTrust, Outbox};
+use super::meter::Meter;
+use super::ports::{Answering, Inbox, LinkState, LinkTrust, Outbox};
 use super::pump::{Pump, Wrote};
 use super::status::Status;
 use relay_core::clock::Clock;
@@ -92,6 +93,7 @@ pub(super) struct Session<'a> {
     replies: quinn::RecvStream,
     link: AgentLink,
     pump: Pump,
+    meter: Meter,
     out: Vec<u8>,
     tasks: JoinSet<Done>,
     changes: watch::Receiver<u64>,
@@ -134,6 +136,7 @@ impl<'a> Session<'a> {
             control,
             replies,
             pump: Pump::default(),
+            meter: Meter::default(),
             out: Vec::new(),
             tasks: JoinSet::new(),
             fresh: None,
@@ -180,6 +183,7 @@ impl<'a> Session<'a> {
             let now = self.context.now();
             self.pump.prepare(&mut self.link, &self.connection, &*self.context.outbox, now).await;
             self.fit_window();
+            self.measure_line();
             match self.wait(shutdown).await {
                 Input::Lost(ending) => {
                     status.sent(&self.connection);
@@ -329,6 +333,17 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn measure_line(&mut self) {
+        let carried = || {
+            let stats = self.connection.stats();
+            stats.udp_tx.bytes.saturating_sub(stats.path.lost_bytes)
+        };
+        let rate = self.meter.look(Instant::now(), self.pump.is_carrying(), carried);
+        if let Some(bytes_per_second) = rate {
+            self.context.keeper.hint(Order::Line { bytes_per_second });
+        }
+    }
+
     fn fill_control(&mut self) {
         let now = self.context.now();
         while self.out.len() < CONTROL_BUFFER_BYTES {
@@ -387,7 +402,10 @@ impl<'a> Session<'a> {
                     Order::NoteRefused { id, refusal }
                 }
                 AgentEvent::Up(ack) => {
-                    if !self.context.keeper.greeted(ack.store.clone(), self.first).await {
+                    let (store, first) = (ack.store.clone(), self.first);
+                    let (takes_film, film_speeds) = (ack.takes_film(), ack.film_speeds);
+                    let county = Answering { store, first, takes_film, film_speeds };
+                    if !self.context.keeper.greeted(county).await {
                         let reason = "which store answers cannot be recorded";
                         self.link.fail(Refusal::new(Code::StorageFailed, "outbox", reason));
                         continue;

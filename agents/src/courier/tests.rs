@@ -1,6 +1,6 @@
 //! Attempts over time, in virtual time, at a gateway that never answers.
 
-use super::ports::{LetterFate, PortError};
+use super::ports::{Answering, LetterFate, PortError};
 use super::*;
 use async_trait::async_trait;
 use rand::SeedableRng as _;
@@ -35,7 +35,10 @@ impl Outbox for Waiting {
     async fn pending_studies(&self, _: usize) -> Result<Vec<Manifest>, PortError> {
         Ok(Vec::new())
     }
-    async fn greeted(&self, _: &str, _: bool) -> Result<(), PortError> {
+    async fn greeted(&self, _: &Answering) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn line_measured(&self, _: u64) -> Result<(), PortError> {
         Ok(())
     }
     async fn missing(&self, _: &StudyUid, _: &[ObjectHash]) -> Result<(), PortError> {

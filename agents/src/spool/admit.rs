@@ -1,7 +1,7 @@
 //! An object enters custody.
 
 use super::cells::Cells;
-use super::coded;
+use super::coded::{self, Coded, Plain};
 use super::error::db;
 use super::{Received, Spool, SpoolError, blocking};
 use crate::sniff::{self, Sniff, SniffError};
@@ -9,7 +9,7 @@ use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ObjectHash, Sha256, StudyUid, derived_study_uid};
 use relay_core::limits::MAX_OBJECTS_PER_STUDY;
-use relay_core::study::{Class, CodedForm, Completeness, Encoding, Kind, StudyContext};
+use relay_core::study::{Class, Completeness, Kind, StudyContext};
 use sqlx::SqliteConnection;
 use std::sync::atomic::Ordering;
 
@@ -22,8 +22,8 @@ const MAX_EXAM_AHEAD_MS: i64 = MINUTE_MS;
 /// Admissions that may go on side by side: equal hashes always share a place.
 pub(super) const ADMITTING: usize = 32;
 
-/// From this size on objects are coded one after the other: an encoder takes some megabytes and a core of a township PC. An
-/// ECG waits for no film.
+/// Films, and other objects from this size on, are coded one after the other: an encoder takes some megabytes and a core of a
+/// township PC. An ECG waits for no film.
 const CODED_IN_TURN_BYTES: u64 = 1024 * 1024;
 
 /// Where an object comes from and what the clinic's rules say of it.
@@ -65,7 +65,7 @@ struct Entry {
     hash: ObjectHash,
     sha256: Sha256,
     length: u64,
-    coded: CodedForm,
+    coded: Coded,
     sniff: Sniff,
     /// What a person should look at in an ECG, a line each.
     findings: Vec<String>,
@@ -112,7 +112,7 @@ impl Spool {
         })?;
         let (hash, sha256, length) = (received.hash, received.sha256, received.length);
         // First the turn, which only large objects need, then the place: nobody waits for a turn while others wait for the place.
-        let _turn = match length >= CODED_IN_TURN_BYTES {
+        let _turn = match length >= CODED_IN_TURN_BYTES || sniff.layout.is_some() {
             true => self.0.coding.acquire().await.ok(),
             false => None,
         };
@@ -127,11 +127,11 @@ impl Spool {
         // Before the bytes get their name: what is refused leaves none behind.
         let objects = objects_of(&self.0.reader, &study).await.map_err(|e| e.refusal())?;
         one_more(objects)?;
-        let (blobs, compressible) = (self.0.blobs.clone(), sniff.compressible);
-        let coding = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
+        let (blobs, spool, sniffed) = (self.0.blobs.clone(), self.clone(), sniff.clone());
+        let coding = format!("coded-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
         let stored = blocking(move || {
             let room = received.commit(&blobs)?;
-            Ok((room, coded::code(&blobs, &hash, length, compressible, &coding)?))
+            Ok((room, coded::code(&blobs, Plain { hash, length }, spool.how(&sniffed), &coding)?))
         });
         let stored = stored.await.and_then(|r: Result<_, SpoolError>| r);
         let (room, coded) = match stored {
@@ -145,7 +145,7 @@ impl Spool {
         let fresh = match self.record(&entry, origin).await {
             Ok(fresh) => fresh,
             Err(refusal) => {
-                self.drop_orphan(&[hash, entry.coded.hash]).await;
+                self.drop_orphan(&[hash, entry.coded.form.hash]).await;
                 return Err(refusal);
             }
         };
@@ -156,7 +156,7 @@ impl Spool {
 
     /// Removes the bytes of an object that did not enter custody, unless a row (of the same bytes, come another way)
     /// relies on them. What cannot be decided stays.
-    async fn drop_orphan(&self, hashes: &[ObjectHash]) {
+    pub(super) async fn drop_orphan(&self, hashes: &[ObjectHash]) {
         for hash in hashes {
             let used = sqlx::query_scalar::<_, i64>(
                 "SELECT EXISTS (SELECT 1 FROM object WHERE hash = ?1 OR coded_hash = ?1)
@@ -372,7 +372,7 @@ async fn insert_object(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), S
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO object (hash, study, length, sha256, kind, instance, series, encoding, coded_length, coded_hash,
-            coded_kept, stored_at, findings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            coded_kept, coded_mode, stored_at, findings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(entry.hash.0.as_slice())
     .bind(entry.study.as_str())
@@ -381,10 +381,11 @@ async fn insert_object(tx: &mut SqliteConnection, entry: &Entry) -> Result<(), S
     .bind(entry.sniff.object.number())
     .bind(entry.sniff.instance.as_ref().map(relay_core::ids::InstanceUid::as_str))
     .bind(entry.sniff.series.as_ref().map(relay_core::ids::SeriesUid::as_str))
-    .bind(entry.coded.encoding.number())
-    .bind(signed(entry.coded.length))
-    .bind(entry.coded.hash.0.as_slice())
-    .bind(entry.coded.encoding != Encoding::Identity)
+    .bind(entry.coded.form.encoding.number())
+    .bind(signed(entry.coded.form.length))
+    .bind(entry.coded.form.hash.0.as_slice())
+    .bind(entry.coded.is_kept())
+    .bind(entry.coded.mode_number())
     .bind(entry.now.0)
     .bind((!entry.findings.is_empty()).then(|| entry.findings.join("\n")))
     .execute(tx)

@@ -6,9 +6,11 @@
 
 use super::error::db;
 use super::{Spool, SpoolError};
+use crate::courier::ports::Answering;
 use relay_core::clock::DAY_MS;
 use relay_core::codes::Code;
 use relay_core::ids::{ObjectHash, StudyUid};
+use relay_core::link::frame::FilmSpeeds;
 use sqlx::sqlite::SqliteRow;
 
 /// Studies that only another store has confirmed, offered at once beside what is new: enough to keep the line busy, few
@@ -26,25 +28,37 @@ const UNCONFIRMED: &str = "SELECT s.*, p.context FROM study s JOIN person p ON p
     ORDER BY s.first_object_at DESC, s.uid LIMIT ?2";
 
 impl Spool {
-    pub(super) async fn record_greeting(&self, store: &str, first: bool) -> Result<(), SpoolError> {
-        let known: Option<(String, bool)> = sqlx::query_as("SELECT store, first FROM county")
-            .fetch_optional(&self.0.reader)
-            .await
-            .map_err(db("read which county store answered"))?;
-        if known.as_ref().is_some_and(|(before, was_first)| before == store && *was_first == first) {
+    pub(super) async fn record_greeting(&self, county: &Answering) -> Result<(), SpoolError> {
+        let known: Option<(String, bool, bool, Option<i64>, Option<i64>)> =
+            sqlx::query_as("SELECT store, first, takes_film, film_quick, film_strong FROM county")
+                .fetch_optional(&self.0.reader)
+                .await
+                .map_err(db("read which county store answered"))?;
+        let speed = |of: fn(FilmSpeeds) -> u64| {
+            county.film_speeds.map(|speeds| i64::try_from(of(speeds)).unwrap_or(i64::MAX))
+        };
+        let Answering { store, first, takes_film, .. } = county;
+        let now = (store.clone(), *first, *takes_film, speed(|s| s.quick), speed(|s| s.strong));
+        self.0.way.answered(county);
+        if known.as_ref() == Some(&now) {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO county (id, store, home, first, since) VALUES (1, ?1, CASE WHEN ?2 THEN ?1 END, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE SET store = ?1, home = CASE WHEN ?2 THEN ?1 ELSE home END, first = ?2, since = ?3",
+            "INSERT INTO county (id, store, home, first, takes_film, film_quick, film_strong, since)
+             VALUES (1, ?1, CASE WHEN ?2 THEN ?1 END, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET store = ?1, home = CASE WHEN ?2 THEN ?1 ELSE home END, first = ?2,
+                 takes_film = ?3, film_quick = ?4, film_strong = ?5, since = ?6",
         )
         .bind(store)
         .bind(first)
+        .bind(takes_film)
+        .bind(now.3)
+        .bind(now.4)
         .bind(self.now().0)
         .execute(&self.0.writer)
         .await
         .map_err(db("record which county store answers"))?;
-        if known.is_some_and(|(before, _)| before != store) {
+        if known.is_some_and(|before| before.0 != *store) {
             tracing::warn!(
                 store,
                 first,

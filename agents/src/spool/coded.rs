@@ -1,10 +1,15 @@
-//! The form in which an object travels: Zstandard where it pays, as it is where it does not. The same object always
-//! gets the same form, so that a transfer that was cut goes on where it was.
+//! The form in which an object travels: a film by the film coder, other things by Zstandard where it pays, as it is where neither does.
+//! The same object always gets the same form again, so that a transfer that was cut goes on where it was.
+
+mod film;
+mod sink;
 
 use relay_core::durable::{BlobError, BlobStore, Partial};
 use relay_core::ids::ObjectHash;
 use relay_core::study::{CodedForm, Encoding};
-use std::io::{self, Write};
+use relay_film::{Layout, Mode, Speeds};
+use sink::Sink;
+use std::io;
 
 /// Level 3: 100 MB/s and more on one core of a township PC, 1.5 to 2.5 times smaller on raw films.
 const LEVEL: i32 = 3;
@@ -13,147 +18,172 @@ const MIN_BYTES: u64 = 512;
 /// A coded form must be this much smaller (in 1/100) to be worth its place on the disk.
 const MUST_SAVE_PERCENT: u64 = 3;
 
-/// Writes into an unfinished blob and hashes.
-struct Sink {
-    partial: Partial,
-    blake: blake3::Hasher,
-    length: u64,
-    failed: Option<BlobError>,
+/// What is to be coded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain {
+    /// Its address.
+    pub(super) hash: ObjectHash,
+    /// Its bytes.
+    pub(super) length: u64,
 }
 
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.partial.write_at(self.length, bytes) {
-            self.failed = Some(error);
-            return Err(io::Error::other("coded form"));
+/// How an object is to be coded.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum How {
+    /// Not at all: it is compressed already.
+    Identity,
+    /// By Zstandard where it pays.
+    Zstd,
+    /// As a film by the coder that suits content, line and both ends, or by Zstandard where that is smaller.
+    Choose(Layout, Pace),
+    /// As a film by this coder, as before.
+    Film(Layout, Mode),
+}
+
+/// What the coders must keep up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Bytes a second that the line to the county carries.
+    pub(super) line: u64,
+    /// Of the coders at both ends.
+    pub(super) speeds: Speeds,
+}
+
+/// A coded form and what is needed to make it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Coded {
+    /// As the manifest has it.
+    pub(super) form: CodedForm,
+    /// Which coder of films made it.
+    pub(super) mode: Option<Mode>,
+}
+
+impl Coded {
+    /// The plain form as a coded form.
+    pub(super) const fn identity(plain: Plain) -> Self {
+        let Plain { hash, length } = plain;
+        Self { form: CodedForm { encoding: Encoding::Identity, length, hash }, mode: None }
+    }
+
+    /// Whether it is a blob of its own.
+    pub(super) fn is_kept(&self) -> bool {
+        self.form.encoding != Encoding::Identity
+    }
+
+    /// Number of the coder in the database.
+    pub(super) const fn mode_number(&self) -> i64 {
+        match self.mode {
+            None | Some(Mode::Stored) => 0,
+            Some(Mode::Quick) => 1,
+            Some(Mode::Strong) => 2,
         }
-        self.blake.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
-/// The plain form as a coded form.
-pub(super) const fn identity(hash: ObjectHash, length: u64) -> CodedForm {
-    CodedForm { encoding: Encoding::Identity, length, hash }
+/// The coder of a number in the database.
+pub(super) const fn mode_of(number: i64) -> Option<Mode> {
+    match number {
+        1 => Some(Mode::Quick),
+        2 => Some(Mode::Strong),
+        _ => None,
+    }
 }
 
-/// Codes a blob by way of the unfinished blob `name`, which nobody else uses. When there is no room for a coded form, the object travels as it is: that is slower, not wrong.
+/// Something coded, in an unfinished blob.
+struct Made {
+    sink: Sink,
+    encoding: Encoding,
+    mode: Option<Mode>,
+}
+
+/// Codes a blob by way of unfinished blobs whose names begin with `name`, which nobody else uses. When there is no room for a coded
+/// form, the object travels as it is: that is slower, not wrong.
 ///
 /// # Errors
 /// [`BlobError`] when the disk fails for another reason than being full.
-pub(super) fn code(
-    blobs: &BlobStore,
-    hash: &ObjectHash,
-    length: u64,
-    compressible: bool,
-    name: &str,
-) -> Result<CodedForm, BlobError> {
-    let plain = identity(*hash, length);
-    if !compressible || length < MIN_BYTES {
-        return Ok(plain);
+pub(super) fn code(blobs: &BlobStore, plain: Plain, how: How, name: &str) -> Result<Coded, BlobError> {
+    if matches!(how, How::Identity) || plain.length < MIN_BYTES {
+        return Ok(Coded::identity(plain));
     }
-    match compress(blobs, name, hash, length) {
-        Ok(sink) if sink.length <= length - length * MUST_SAVE_PERCENT / 100 => {
-            let coded = ObjectHash(*sink.blake.finalize().as_bytes());
-            let form = CodedForm { encoding: Encoding::Zstd, length: sink.length, hash: coded };
-            match blobs.commit(sink.partial, &coded) {
-                Ok(_) => Ok(form),
-                Err(error) => {
-                    blobs.discard(name)?;
-                    if error.is_full() { Ok(plain) } else { Err(error) }
-                }
+    let names = [format!("{name}-film"), format!("{name}-zstd")];
+    let coded = smallest(blobs, plain, how, &names).and_then(|made| keep(blobs, plain, made));
+    for name in &names {
+        blobs.discard(name)?;
+    }
+    match coded {
+        Err(error) if error.is_full() => Ok(Coded::identity(plain)),
+        coded => coded,
+    }
+}
+
+/// Makes a blob of what is small enough.
+fn keep(blobs: &BlobStore, plain: Plain, made: Option<Made>) -> Result<Coded, BlobError> {
+    let Some(Made { sink, encoding, mode }) = made.filter(|made| made.sink.length() <= worth(plain.length)) else {
+        return Ok(Coded::identity(plain));
+    };
+    let (partial, hash, length) = sink.into_parts();
+    blobs.commit(partial, &hash)?;
+    Ok(Coded { form: CodedForm { encoding, length, hash }, mode })
+}
+
+const fn worth(length: u64) -> u64 {
+    length - length * MUST_SAVE_PERCENT / 100
+}
+
+fn smallest(
+    blobs: &BlobStore,
+    plain: Plain,
+    how: How,
+    [film, zstd]: &[String; 2],
+) -> Result<Option<Made>, BlobError> {
+    let (layout, mode, rival) = match how {
+        How::Identity => return Ok(None),
+        How::Zstd => return by_zstd(blobs, plain, zstd).map(Some),
+        How::Film(layout, mode) => (layout, mode, None),
+        How::Choose(layout, pace) => {
+            let choice = film::choose(blobs, plain, &layout, pace)?;
+            if choice.mode == Mode::Stored {
+                return by_zstd(blobs, plain, zstd).map(Some);
             }
+            (layout, choice.mode, Some(choice.by_zstd))
         }
-        Ok(sink) => {
-            drop(sink);
-            blobs.discard(name)?;
-            Ok(plain)
+    };
+    let sink = film::encode(blobs, plain, &layout, mode, Sink::new(blobs, film)?)?;
+    let film = Made { sink, encoding: Encoding::Film, mode: Some(mode) };
+    // Screens and drawings: what repeats is smaller by Zstandard.
+    if rival.is_some_and(|length| length < film.sink.length()) {
+        let other = by_zstd(blobs, plain, zstd)?;
+        if other.sink.length() < film.sink.length() {
+            return Ok(Some(other));
         }
-        Err(error) => {
-            blobs.discard(name)?;
-            if error.is_full() { Ok(plain) } else { Err(error) }
+    }
+    Ok(Some(film))
+}
+
+fn by_zstd(blobs: &BlobStore, plain: Plain, name: &str) -> Result<Made, BlobError> {
+    let path = blobs.path_of(&plain.hash);
+    let disk = |source| BlobError::Disk { step: "code", path: path.clone(), source };
+    let mut source = blobs.open_blob(&plain.hash)?;
+    let mut encoder = zstd::Encoder::new(Sink::new(blobs, name)?, LEVEL).map_err(disk)?;
+    encoder.set_pledged_src_size(Some(plain.length)).map_err(disk)?;
+    if let Err(source) = io::copy(&mut source, &mut encoder) {
+        let failed = encoder.get_mut().take_failure();
+        return Err(failed.unwrap_or_else(|| disk(source)));
+    }
+    match encoder.try_finish() {
+        Ok(sink) => Ok(Made { sink, encoding: Encoding::Zstd, mode: None }),
+        Err((mut encoder, source)) => {
+            let failed = encoder.get_mut().take_failure();
+            Err(failed.unwrap_or_else(|| disk(source)))
         }
     }
 }
 
-fn compress(blobs: &BlobStore, name: &str, hash: &ObjectHash, length: u64) -> Result<Sink, BlobError> {
+/// Opens the unfinished blob `name`, empty.
+fn fresh(blobs: &BlobStore, name: &str) -> Result<Partial, BlobError> {
     blobs.discard(name)?;
-    let path = blobs.path_of(hash);
-    let disk = |step: &'static str| {
-        let path = path.clone();
-        move |source| BlobError::Disk { step, path, source }
-    };
-    let mut source = blobs.open_blob(hash)?;
-    let partial = blobs.partial(name)?;
-    let sink = Sink { partial, blake: blake3::Hasher::new(), length: 0, failed: None };
-    let mut encoder = zstd::Encoder::new(sink, LEVEL).map_err(disk("code"))?;
-    encoder.set_pledged_src_size(Some(length)).map_err(disk("code"))?;
-    if let Err(source) = io::copy(&mut source, &mut encoder) {
-        let failed = encoder.get_mut().failed.take();
-        return Err(failed.unwrap_or_else(|| disk("code")(source)));
-    }
-    match encoder.try_finish() {
-        Ok(sink) => Ok(sink),
-        Err((mut encoder, source)) => {
-            let failed = encoder.get_mut().failed.take();
-            Err(failed.unwrap_or_else(|| disk("code")(source)))
-        }
-    }
+    blobs.partial(name)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use relay_core::durable::FaultyDisk;
-    use std::sync::Arc;
-
-    fn store() -> (tempfile::TempDir, FaultyDisk, BlobStore) {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = FaultyDisk::default();
-        let blobs = BlobStore::open(Arc::new(disk.clone()), dir.path()).unwrap();
-        (dir, disk, blobs)
-    }
-
-    #[test]
-    fn what_compresses_is_coded_the_same_way_twice_and_restores_exactly() {
-        let (_dir, _, blobs) = store();
-        let plain: Vec<u8> =
-            (0..300_000_u32).flat_map(|i| u16::try_from(i / 9 % 4096).unwrap().to_le_bytes()).collect();
-        let hash = blobs.put(&plain).unwrap();
-        let form = code(&blobs, &hash, plain.len() as u64, true, "z").unwrap();
-        assert_eq!(form.encoding, Encoding::Zstd);
-        assert_eq!(code(&blobs, &hash, plain.len() as u64, true, "z").unwrap(), form);
-        let back = zstd::decode_all(blobs.open_blob(&form.hash).unwrap()).unwrap();
-        assert_eq!(ObjectHash::of(&back), hash);
-    }
-
-    #[test]
-    fn noise_and_compressed_syntaxes_travel_as_they_are() {
-        let (_dir, _, blobs) = store();
-        let mut state = 1_u64;
-        let noise: Vec<u8> = (0..20_000)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                state.to_be_bytes()[0]
-            })
-            .collect();
-        let hash = blobs.put(&noise).unwrap();
-        assert_eq!(code(&blobs, &hash, 20_000, true, "z").unwrap().encoding, Encoding::Identity);
-        let zeros = vec![0; 20_000];
-        let hash = blobs.put(&zeros).unwrap();
-        assert_eq!(code(&blobs, &hash, 20_000, false, "z").unwrap().encoding, Encoding::Identity);
-    }
-
-    #[test]
-    fn without_room_for_a_coded_form_the_object_travels_as_it_is() {
-        let (_dir, disk, blobs) = store();
-        let hash = blobs.put(&vec![7; 100_000]).unwrap();
-        disk.faults.full_after(0);
-        assert_eq!(code(&blobs, &hash, 100_000, true, "z").unwrap(), identity(hash, 100_000));
-    }
-}
+mod tests;

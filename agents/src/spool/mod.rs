@@ -13,10 +13,12 @@ mod figures;
 mod held;
 mod intake;
 mod letters;
+mod line;
 mod notes;
 mod outbox;
 mod pages;
 mod receive;
+mod recode;
 mod rejects;
 mod reports;
 mod retakes;
@@ -58,7 +60,7 @@ use sqlx::sqlite::{
 };
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -105,8 +107,12 @@ struct Inner {
     room: Room,
     /// Held while an object enters custody, by the first byte of its hash.
     admitting: [tokio::sync::Mutex<()>; admit::ADMITTING],
-    /// Held while a large object is coded.
+    /// Held while a large object or a film is coded.
     coding: tokio::sync::Semaphore,
+    /// What is known of line and county.
+    way: line::Way,
+    /// Set while films get another form, for a county that restores none.
+    recoding: AtomicBool,
     pins: staff::PinDesk,
     /// Where the next look for lost bytes goes on.
     checked_to: Mutex<Option<Vec<u8>>>,
@@ -150,6 +156,7 @@ impl Spool {
             pool(READERS).connect_with(connect.read_only(true)).await.map_err(db("open for reading"))?;
         let file_error = |source| SpoolError::File { step: "sync", path: options.dir.clone(), source };
         disk.sync_dir(&options.dir).map_err(file_error)?;
+        let way = line::Way::remembered(&reader).await?;
         let spool = Self(Arc::new(Inner {
             clinic: options.clinic,
             limits: options.limits,
@@ -161,6 +168,8 @@ impl Spool {
             changed: watch::Sender::new(0),
             room: Room::default(),
             coding: tokio::sync::Semaphore::new(1),
+            way,
+            recoding: AtomicBool::new(false),
             admitting: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             pins: staff::PinDesk::default(),
             checked_to: Mutex::default(),

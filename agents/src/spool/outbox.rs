@@ -1,10 +1,9 @@
 //! The courier's view of the spool: what waits for the county, and what became of it.
 
 use super::cells::Cells;
-use super::coded;
 use super::error::db;
 use super::{Spool, SpoolError, blocking, held, view};
-use crate::courier::ports::{Outbox, PortError};
+use crate::courier::ports::{Answering, Outbox, PortError};
 use async_trait::async_trait;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Fault, Refusal};
@@ -16,7 +15,6 @@ use relay_core::study::{
 use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 /// A digest that the county finds wrong is tried again this often when our own bytes are right: the line or its
@@ -33,8 +31,8 @@ impl Outbox for Spool {
         self.pending(limit).await.map_err(port("list what waits for the county"))
     }
 
-    async fn greeted(&self, store: &str, first: bool) -> Result<(), PortError> {
-        self.record_greeting(store, first).await.map_err(port("record which county store answers"))
+    async fn greeted(&self, county: &Answering) -> Result<(), PortError> {
+        self.record_greeting(county).await.map_err(port("record which county store answers"))
     }
 
     async fn missing(&self, study: &StudyUid, objects: &[ObjectHash]) -> Result<(), PortError> {
@@ -81,6 +79,10 @@ impl Outbox for Spool {
             .insert(study.clone(), coded_bytes_at_county);
     }
 
+    async fn line_measured(&self, bytes_per_second: u64) -> Result<(), PortError> {
+        self.record_line(bytes_per_second).await.map_err(port("record what the line carries"))
+    }
+
     async fn pending_notes(&self, limit: usize) -> Result<Vec<Note>, PortError> {
         self.open_notes(limit).await.map_err(port("list notes"))
     }
@@ -115,10 +117,11 @@ impl Spool {
             rows.iter().filter_map(|row| Cells::of(row, "study", "uid").get("uid").ok()).collect();
         let mut objects = self.objects_of(&uids).await?;
         // One row that cannot be read holds up nobody else.
-        Ok(self.readable(rows.iter().map(|row| {
+        let manifests = self.readable(rows.iter().map(|row| {
             let uid: String = Cells::of(row, "study", "uid").get("uid")?;
             manifest_of(row, objects.remove(&uid).unwrap_or_else(|| Ok(Vec::new())))
-        })))
+        }));
+        Ok(self.without_films(manifests))
     }
 
     /// Objects that are not refused, by study, in one question: what waits is asked for after every receipt.
@@ -210,42 +213,6 @@ impl Spool {
         Ok(file)
     }
 
-    /// False when it is another form than before.
-    async fn recode(&self, study: &StudyUid, entry: &ManifestObject) -> Result<bool, SpoolError> {
-        let name = format!("zstd-{}", self.0.next_partial.fetch_add(1, Ordering::SeqCst));
-        let (blobs, hash, length) = (self.0.blobs.clone(), entry.hash, entry.length);
-        let form = blocking(move || coded::code(&blobs, &hash, length, true, &name)).await??;
-        if form == entry.coded {
-            sqlx::query("UPDATE object SET coded_kept = 1 WHERE hash = ?")
-                .bind(entry.hash.0.as_slice())
-                .execute(&self.0.writer)
-                .await
-                .map_err(db("record a coded form that was made again"))?;
-            return Ok(true);
-        }
-        // Another coder version or a full disk: the study is offered again in the new form.
-        let mut tx = self.0.writer.begin_with("BEGIN IMMEDIATE").await.map_err(db("begin"))?;
-        sqlx::query(
-            "UPDATE object SET encoding = ?, coded_length = ?, coded_hash = ?, coded_kept = ? WHERE hash = ?",
-        )
-        .bind(form.encoding.number())
-        .bind(i64::try_from(form.length).unwrap_or(i64::MAX))
-        .bind(form.hash.0.as_slice())
-        .bind(form.encoding != Encoding::Identity)
-        .bind(entry.hash.0.as_slice())
-        .execute(&mut *tx)
-        .await
-        .map_err(db("record a new coded form"))?;
-        sqlx::query("UPDATE study SET generation = generation + 1, safe_at = NULL WHERE uid = ?")
-            .bind(study.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(db("record a new coded form"))?;
-        tx.commit().await.map_err(db("commit"))?;
-        self.touch();
-        Ok(false)
-    }
-
     async fn record_receipt(
         &self,
         study: &StudyUid,
@@ -292,7 +259,7 @@ impl Spool {
             return Ok(());
         }
         if let (Some(hash), Code::RefusedDigest | Code::RefusedEncoding) = (object, refusal.code)
-            && self.digest_was_not_ours(hash).await?
+            && self.digest_was_not_ours(study, hash).await?
         {
             // The county forgets a refusal of these bytes only for a newer manifest.
             sqlx::query("UPDATE study SET generation = generation + 1 WHERE uid = ?")
@@ -339,7 +306,7 @@ impl Spool {
     }
 
     /// True when our bytes are right and the transfer is to be tried again.
-    async fn digest_was_not_ours(&self, hash: &ObjectHash) -> Result<bool, SpoolError> {
+    async fn digest_was_not_ours(&self, study: &StudyUid, hash: &ObjectHash) -> Result<bool, SpoolError> {
         let (blobs, plain) = (self.0.blobs.clone(), *hash);
         if blocking(move || blobs.verify(&plain)).await?.is_err() {
             self.set_unreadable(hash, true).await?;
@@ -355,6 +322,9 @@ impl Spool {
         .unwrap_or(MAX_DIGEST_REFUSALS);
         if tries >= MAX_DIGEST_REFUSALS {
             return Ok(false);
+        }
+        if self.plainly(study, hash).await? {
+            return Ok(true);
         }
         let coded: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT coded_hash FROM object WHERE hash = ? AND coded_kept = 1")
@@ -409,7 +379,7 @@ fn manifest_of(
     })
 }
 
-fn object_of(row: &SqliteRow) -> Result<ManifestObject, SpoolError> {
+pub(super) fn object_of(row: &SqliteRow) -> Result<ManifestObject, SpoolError> {
     let cells = Cells::of(row, "object", "study");
     Ok(ManifestObject {
         hash: cells.hash("hash")?,

@@ -1,5 +1,6 @@
 //! What the caller knows about the pixels of a file.
 
+use crate::choose::MAX_SAMPLE_BYTES;
 use crate::limits::{MAX_ROW_BYTES, MAX_STEP};
 use std::ops::Range;
 
@@ -63,6 +64,19 @@ impl Layout {
         let Some(geometry) = self.geometry() else { return 0..0 };
         let row = geometry.row_bytes() as u64;
         self.offset..self.offset.saturating_add(self.length / row * row)
+    }
+
+    /// The bytes of the file that [`crate::choose`] should be shown: whole rows from the middle of the pixels, at most
+    /// [`crate::MAX_SAMPLE_BYTES`]. Empty when the rows cannot be modelled.
+    #[must_use]
+    pub fn sample(&self) -> Range<u64> {
+        let pixels = self.pixels();
+        let Some(geometry) = self.geometry() else { return pixels };
+        let row = geometry.row_bytes() as u64;
+        let rows = (pixels.end - pixels.start) / row;
+        let shown = rows.min(MAX_SAMPLE_BYTES as u64 / row);
+        let start = pixels.start + (rows - shown) / 2 * row;
+        start..start + shown * row
     }
 }
 
@@ -130,6 +144,16 @@ mod tests {
     fn only_whole_rows_are_pixels() {
         assert_eq!(Layout { offset: 7, ..grey(2) }.pixels(), 7..15);
         assert_eq!(Layout { offset: u64::MAX, ..grey(2) }.pixels(), u64::MAX..u64::MAX);
+    }
+
+    #[test]
+    fn the_sample_is_whole_rows_from_the_middle() {
+        assert_eq!(Layout { offset: 7, length: 12, ..grey(2) }.sample(), 7..19, "all of a small film");
+        let large = Layout { offset: 100, length: 4_000 * 2_000, rows: 2_000, ..grey(2_000) };
+        let sample = large.sample();
+        // 131 rows fit, 934 are above them.
+        assert_eq!(sample, 100 + 934 * 4_000..100 + (934 + 131) * 4_000);
+        assert!(Layout { bits_allocated: 32, ..large }.sample().is_empty());
     }
 
     #[test]

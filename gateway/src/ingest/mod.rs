@@ -4,6 +4,7 @@
 //! the plaintext, header admitted, digest proven, file named and its directory synced, *then* one transaction (object,
 //! location, study, work item, events, preview job), *then* the receipt.
 
+mod decoders;
 mod exam_time;
 mod facts;
 mod manifest;
@@ -24,6 +25,7 @@ pub use timing::clock_measured;
 
 use crate::link::ports::{ObjectState, ObjectWriter};
 use crate::store::{Batch, Store, StoreError};
+use decoders::Decoders;
 use open::OpenPartials;
 use quarantine::Quarantine;
 use relay_core::clock::{Clock, UtcMs};
@@ -62,6 +64,7 @@ struct Inner {
     policy: Arc<SlaPolicy>,
     room: Room,
     open: OpenPartials,
+    decoders: Decoders,
     quarantine: Quarantine,
 }
 
@@ -105,7 +108,8 @@ impl Ingest {
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, policy: Arc<SlaPolicy>, room: Room) -> Self {
         let quarantine = Quarantine::new(room.quarantine_bytes);
-        Self(Arc::new(Inner { store, clock, policy, room, open: OpenPartials::default(), quarantine }))
+        let (open, decoders) = (OpenPartials::default(), Decoders::default());
+        Self(Arc::new(Inner { store, clock, policy, room, open, decoders, quarantine }))
     }
 
     /// Service levels in force.
@@ -210,6 +214,8 @@ impl Ingest {
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod films;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

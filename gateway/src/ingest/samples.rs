@@ -150,6 +150,25 @@ pub(crate) fn zstd_coded(bytes: &[u8]) -> (ManifestObject, Vec<u8>) {
     (ManifestObject { coded: form, ..plain(bytes) }, coded)
 }
 
+/// The object as the film coder has it.
+pub(crate) fn film_coded(bytes: &[u8], mode: relay_film::Mode) -> (ManifestObject, Vec<u8>) {
+    let facts = relay_core::formats::dicom::admit(std::io::Cursor::new(bytes)).unwrap();
+    let relay_core::formats::dicom::PixelForm::Native { offset, length } = facts.pixels else { panic!("no film") };
+    let layout = relay_film::Layout {
+        rows: facts.rows.unwrap(),
+        columns: facts.columns.unwrap(),
+        samples: 1,
+        bits_allocated: facts.bits_allocated.unwrap(),
+        offset,
+        length,
+        ..relay_film::Layout::default()
+    };
+    let coded = relay_film::encode_file(bytes, Some(&layout), mode);
+    let form =
+        CodedForm { encoding: Encoding::Film, length: coded.len() as u64, hash: ObjectHash::of(&coded) };
+    (ManifestObject { coded: form, ..plain(bytes) }, coded)
+}
+
 pub(crate) fn manifest(class: Class, objects: Vec<ManifestObject>) -> Manifest {
     Manifest {
         study: study(STUDY),

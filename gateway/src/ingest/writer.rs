@@ -13,8 +13,7 @@ use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::durable::{BlobError, BlobStore, Partial};
 use relay_core::ids::{ClinicId, ObjectHash, Sha256, StudyUid};
-use relay_core::study::{Encoding, ManifestObject};
-use std::borrow::Cow;
+use relay_core::study::ManifestObject;
 use std::sync::Arc;
 use tokio::sync::MutexGuard;
 
@@ -120,6 +119,7 @@ impl PartialWriter {
         let (blobs, object, study) =
             (self.ingest.0.store.blobs().clone(), self.object.clone(), self.study.clone());
         let coded = std::mem::take(&mut self.buffer);
+        let _turn = self.ingest.0.decoders.turn(&object).await;
         let stored = tokio::task::spawn_blocking(move || {
             let stored = put_small(&blobs, &coded, &object, &study);
             (coded, stored)
@@ -160,6 +160,7 @@ impl PartialWriter {
     ) -> Result<ObjectReceipt, Refusal> {
         let (blobs, name) = (self.ingest.0.store.blobs().clone(), name_of(&self.clinic, &self.object));
         let (object, study, file) = (self.object.clone(), self.study.clone(), state.file.take());
+        let _turn = self.ingest.0.decoders.turn(&object).await;
         let finished =
             tokio::task::spawn_blocking(move || finish_blocking(&blobs, &name, file, &object, &study))
                 .await
@@ -280,11 +281,7 @@ fn put_small(
     object: &ManifestObject,
     study: &StudyUid,
 ) -> Option<(Sha256, ObjectFacts)> {
-    let plain = match object.coded.encoding {
-        Encoding::Identity => Cow::Borrowed(coded),
-        Encoding::Zstd => Cow::Owned(restore::zstd_in_memory(coded, object.length)?),
-        Encoding::Film => return None,
-    };
+    let plain = restore::plain_in_memory(coded, object)?;
     // What has the name already may be rotten: the long way proves it.
     let hash = ObjectHash::of(&plain);
     if hash != object.hash || blobs.contains(&object.hash) {
@@ -343,15 +340,7 @@ fn finish_blocking(
         Ok(coded) => coded,
         Err(error) => return Finished::Failed(disk_refusal(&error)),
     };
-    let plain = match object.coded.encoding {
-        Encoding::Identity => Ok(coded),
-        Encoding::Zstd => restore::zstd(blobs, coded.path(), &format!("{name}.plain"), object.length),
-        Encoding::Film => Err(RestoreError::Refused(Refusal::new(
-            Code::RefusedEncoding,
-            "encoding",
-            "this gateway does not offer the film coder",
-        ))),
-    };
+    let plain = restore::plain(blobs, coded, &format!("{name}.plain"), object);
     let plain = match plain {
         Ok(plain) => plain,
         Err(RestoreError::Refused(refusal)) => return Finished::Refused(refusal),

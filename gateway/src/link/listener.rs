@@ -10,7 +10,8 @@ use super::{Peer, Reception};
 use relay_certs::serial::Serial;
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
-use relay_core::link::close_code;
+use relay_core::link::frame::FilmSpeeds;
+use relay_core::link::{CAPABILITY_FILM, close_code};
 use relay_core::link::gateway::GatewaySettings;
 use relay_core::link::limits::HEARTBEAT_INTERVAL_MS;
 use std::collections::BTreeSet;
@@ -49,6 +50,10 @@ pub struct LinkConfig {
     pub max_connections: usize,
     /// How often agents send a heartbeat, in ms.
     pub heartbeat_ms: u64,
+    /// What it can do beyond the version: words of `relay_core::link`.
+    pub capabilities: Vec<String>,
+    /// How fast this machine restores films, when that was measured.
+    pub film_speeds: Option<FilmSpeeds>,
     /// Timers, windows, congestion control.
     pub transport: TransportSettings,
 }
@@ -63,6 +68,8 @@ impl LinkConfig {
             software: concat!("relay-gateway ", env!("CARGO_PKG_VERSION")).to_owned(),
             max_connections: 2_000,
             heartbeat_ms: HEARTBEAT_INTERVAL_MS,
+            capabilities: vec![CAPABILITY_FILM.to_owned()],
+            film_speeds: None,
             transport: TransportSettings::default(),
         }
     }
@@ -123,8 +130,9 @@ impl LinkListener {
         let endpoint = transport::endpoint(config.address, server)?;
         let settings = GatewaySettings {
             software: config.software.clone(),
-            capabilities: Vec::new(),
+            capabilities: config.capabilities.clone(),
             heartbeat_ms: config.heartbeat_ms,
+            film_speeds: config.film_speeds,
         };
         let shared = Arc::new(Shared {
             custody,

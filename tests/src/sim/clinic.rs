@@ -71,12 +71,13 @@ pub struct Clinic {
     pub version: u64,
 }
 
-/// A manifest entry for the bytes, as they are or by zstd.
+/// A manifest entry for the bytes, as they are, by zstd or as a film.
 #[must_use]
 pub fn object_of(plain: &[u8], encoding: Encoding) -> (ManifestObject, Held) {
     let coded = match encoding {
         Encoding::Zstd => zstd::encode_all(plain, 1).expect("zstd in memory"),
-        Encoding::Identity | Encoding::Film => plain.to_vec(),
+        Encoding::Identity => plain.to_vec(),
+        Encoding::Film => relay_film::encode_file(plain, Some(&layout_of(plain)), relay_film::Mode::Quick),
     };
     let object = ManifestObject {
         hash: ObjectHash::of(plain),
@@ -87,6 +88,30 @@ pub fn object_of(plain: &[u8], encoding: Encoding) -> (ManifestObject, Held) {
         coded: CodedForm { encoding, length: coded.len() as u64, hash: ObjectHash::of(&coded) },
     };
     (object, Held { plain: plain.to_vec(), coded })
+}
+
+/// Columns of the films of this model.
+const COLUMNS: u32 = 256;
+
+fn layout_of(plain: &[u8]) -> relay_film::Layout {
+    let length = plain.len() as u64;
+    let rows = u32::try_from(length).expect("small").div_ceil(COLUMNS * 2);
+    let grey = relay_film::Layout { samples: 1, bits_allocated: 16, ..relay_film::Layout::default() };
+    relay_film::Layout { rows, columns: COLUMNS, length, ..grey }
+}
+
+/// Samples of a slope under grain: three quarters of it are noise to zstd, half of it to the film coder.
+#[must_use]
+pub fn grain(seed: u64, length: usize) -> Vec<u8> {
+    let grain = noise(seed, length.div_ceil(2));
+    let grey = |(at, noise): (usize, &u8)| {
+        let columns = COLUMNS as usize;
+        let value = 1_000 + at % columns + at / columns + usize::from(noise & 31);
+        u16::try_from(value & 0xFFFF).expect("16 bits").to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = grain.iter().enumerate().flat_map(grey).collect();
+    bytes.truncate(length);
+    bytes
 }
 
 /// Bytes that zstd cannot shrink, the same for the same seed.

@@ -273,7 +273,8 @@ fn restore(object: &ManifestObject, coded: &[u8]) -> Result<Vec<u8>, Refusal> {
         Encoding::Identity => coded.to_vec(),
         Encoding::Zstd => zstd::decode_all(coded)
             .map_err(|e| Refusal::new(Code::RefusedEncoding, "coded", e.to_string()))?,
-        Encoding::Film => return Err(Refusal::new(Code::RefusedEncoding, "coded", "not in this model")),
+        Encoding::Film => relay_film::decode_file(coded, object.length)
+            .map_err(|e| Refusal::new(Code::RefusedEncoding, "coded", e.to_string()))?,
     };
     if ObjectHash::of(&plain) != object.hash {
         return Err(Refusal::new(Code::RefusedDigest, "object", "the digest differs"));

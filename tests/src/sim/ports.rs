@@ -4,7 +4,7 @@ use super::clinic::Clinic;
 use super::county::{County, Place};
 use async_trait::async_trait;
 use bytes::Bytes;
-use relay_agent::courier::ports::{Inbox, LetterFate, Outbox, PortError};
+use relay_agent::courier::ports::{Answering, Inbox, LetterFate, Outbox, PortError};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, LetterId, NoteId, ObjectHash, StudyUid};
@@ -75,8 +75,12 @@ impl Outbox for ClinicPorts {
         Ok(lock(&self.clinic).pending_studies(limit))
     }
 
-    async fn greeted(&self, store: &str, _first: bool) -> Result<(), PortError> {
-        self.with(|clinic| clinic.greeted(store));
+    async fn greeted(&self, county: &Answering) -> Result<(), PortError> {
+        self.with(|clinic| clinic.greeted(&county.store));
+        Ok(())
+    }
+
+    async fn line_measured(&self, _bytes_per_second: u64) -> Result<(), PortError> {
         Ok(())
     }
 

@@ -379,8 +379,12 @@ impl World {
                 let link = AgentLink::new(settings, clinic_now);
                 self.agent =
                     Some(AgentSide { conn: self.conns, link, version: None, opened: BTreeSet::new() });
-                let settings =
-                    GatewaySettings { software: "sim".into(), capabilities: Vec::new(), heartbeat_ms: 5_000 };
+                let settings = GatewaySettings {
+                    software: "sim".into(),
+                    capabilities: Vec::new(),
+                    heartbeat_ms: 5_000,
+                    film_speeds: None,
+                };
                 let link = GatewayLink::new(settings, county_now);
                 self.gateways.insert(self.conns, GatewaySide { link, streams: BTreeMap::new() });
             }

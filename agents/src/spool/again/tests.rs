@@ -1,4 +1,4 @@
-use super::super::tests::{Bench, NOW, film, origin, put};
+use super::super::tests::{Bench, NOW, county, film, origin, put};
 use super::*;
 use crate::courier::ports::Outbox as _;
 use crate::spool::{Admitted, notes};
@@ -24,13 +24,13 @@ async fn is_safe(spool: &Spool, study: &StudyUid) -> bool {
 async fn another_store_of_the_county_must_confirm_anew_before_a_study_counts_as_safe() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let old = safe_film(&spool, "1.2.3").await;
     assert!(is_safe(&spool, &old.study).await && pending(&spool).await.is_empty());
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     assert!(pending(&spool).await.is_empty(), "the same store again changes nothing");
 
-    spool.greeted("two", true).await.unwrap();
+    spool.greeted(&county("two", true)).await.unwrap();
     assert!(!is_safe(&spool, &old.study).await);
     assert_eq!(pending(&spool).await, ["1.2.3"]);
     assert_eq!(spool.unreceipted_bytes(), 0, "room is not taken by what is most likely there");
@@ -46,9 +46,9 @@ async fn another_store_of_the_county_must_confirm_anew_before_a_study_counts_as_
 async fn what_a_restored_store_lacks_is_not_safe_and_is_sent_again() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let lost = safe_film(&spool, "1.2.3").await;
-    spool.greeted("two", true).await.unwrap();
+    spool.greeted(&county("two", true)).await.unwrap();
     spool.missing(&lost.study, &[lost.hash]).await.unwrap();
     let view = spool.study(&lost.study).await.unwrap();
     assert_eq!((view.safe_at, view.receipted), (None, 0));
@@ -67,11 +67,11 @@ async fn what_a_restored_store_lacks_is_not_safe_and_is_sent_again() {
 async fn a_study_of_which_each_store_has_a_part_is_offered_until_one_has_all() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let first = put(&spool, &film("1.2.3", 1), &origin(false)).await.unwrap();
     let second = put(&spool, &film("1.2.3", 2), &origin(false)).await.unwrap();
     spool.receipted(&first.study, 2, &[first.hash], NOW).await.unwrap();
-    spool.greeted("two", true).await.unwrap();
+    spool.greeted(&county("two", true)).await.unwrap();
     spool.receipted(&first.study, 2, &[second.hash], NOW).await.unwrap();
     assert!(!is_safe(&spool, &first.study).await);
     assert_eq!(pending(&spool).await, ["1.2.3"]);
@@ -83,18 +83,18 @@ async fn a_study_of_which_each_store_has_a_part_is_offered_until_one_has_all() {
 async fn a_standby_is_offered_what_waits_for_a_report_and_not_the_archive() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("county", true).await.unwrap();
+    spool.greeted(&county("county", true)).await.unwrap();
     let old = safe_film(&spool, "1.2.3").await;
     bench.clock.advance_ms(STANDBY_MS + DAY_MS);
     let recent = put(&spool, &film("1.2.4", 1), &origin(false)).await.unwrap();
     spool.receipted(&recent.study, 1, &[recent.hash], spool.now()).await.unwrap();
-    spool.greeted("standby", false).await.unwrap();
+    spool.greeted(&county("standby", false)).await.unwrap();
     assert_eq!(pending(&spool).await, ["1.2.4"]);
     assert!(is_safe(&spool, &old.study).await, "the first gateway still has its store");
     spool.missing(&recent.study, &[recent.hash]).await.unwrap();
     spool.receipted(&recent.study, 1, &[recent.hash], spool.now()).await.unwrap();
     assert!(is_safe(&spool, &recent.study).await && pending(&spool).await.is_empty());
-    spool.greeted("county", true).await.unwrap();
+    spool.greeted(&county("county", true)).await.unwrap();
     assert_eq!(pending(&spool).await, ["1.2.4"], "the first gateway confirms it too");
 }
 
@@ -102,15 +102,15 @@ async fn a_standby_is_offered_what_waits_for_a_report_and_not_the_archive() {
 async fn nothing_leaves_the_archive_before_the_store_that_answers_has_confirmed_it() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let one = safe_film(&spool, "1.2.3").await;
-    spool.greeted("two", true).await.unwrap();
+    spool.greeted(&county("two", true)).await.unwrap();
     bench.clock.advance_ms(30 * DAY_MS);
     assert_eq!(spool.evict_delivered(7).await.unwrap(), 0);
     spool.receipted(&one.study, 1, &[one.hash], NOW).await.unwrap();
     assert_eq!(spool.evict_delivered(7).await.unwrap(), 1);
     // Gone from here too: nothing can be offered, and the study says what it lacks.
-    spool.greeted("three", true).await.unwrap();
+    spool.greeted(&county("three", true)).await.unwrap();
     assert!(pending(&spool).await.is_empty());
     assert_eq!(spool.wanted(&one.study, &[one.hash]).await.unwrap(), [one.hash]);
 }
@@ -119,7 +119,7 @@ async fn nothing_leaves_the_archive_before_the_store_that_answers_has_confirmed_
 async fn an_object_that_the_county_has_lost_is_pending_again() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let one = safe_film(&spool, "1.2.3").await;
     let unknown = ObjectHash::of(b"never here");
     assert_eq!(spool.wanted(&one.study, &[one.hash, unknown]).await.unwrap(), [unknown]);
@@ -193,14 +193,14 @@ async fn refused_notes_hold_no_later_note_back_and_come_again_in_their_time() {
 async fn notes_that_a_restored_store_lacks_are_offered_again() {
     let bench = Bench::new();
     let spool = bench.open().await;
-    spool.greeted("one", true).await.unwrap();
+    spool.greeted(&county("one", true)).await.unwrap();
     let mut writer = spool.0.writer.acquire().await.unwrap();
     notes::insert(&mut writer, &note(0)).await.unwrap();
     drop(writer);
     spool.note_receipted(&note(0).id, NOW).await.unwrap();
     assert!(notes_of(&spool, 8).await.is_empty());
-    spool.greeted("standby", false).await.unwrap();
+    spool.greeted(&county("standby", false)).await.unwrap();
     assert!(notes_of(&spool, 8).await.is_empty());
-    spool.greeted("two", true).await.unwrap();
+    spool.greeted(&county("two", true)).await.unwrap();
     assert_eq!(notes_of(&spool, 8).await, ["n-00"]);
 }

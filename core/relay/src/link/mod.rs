@@ -35,6 +35,9 @@ pub const VERSION_MIN: u16 = 1;
 /// Application protocol name in TLS (ALPN). The number is that of the framing; the version is agreed in hello.
 pub const ALPN: &[u8] = b"relay/1";
 
+/// Capability of a gateway that takes [`crate::study::Encoding::Film`], format version 1.
+pub const CAPABILITY_FILM: &str = "film-1";
+
 /// Code of a stream that is stopped or reset because its bytes are not needed (any more).
 pub const STOP_NOT_NEEDED: u32 = 1;
 /// Code of a stream that is stopped because its object is refused; a frame says why.

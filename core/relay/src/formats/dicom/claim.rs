@@ -21,6 +21,7 @@ pub(super) fn check<R: Read + Seek>(
     header: Option<Header>,
     mut facts: DicomFacts,
 ) -> Result<DicomFacts, AdmitError> {
+    facts.deflated = input.inflates();
     let Some(header) = header else { return Ok(facts) };
     let mut notes = Vec::new();
     facts.pixels = match header.length() {

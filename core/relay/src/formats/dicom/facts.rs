@@ -140,6 +140,18 @@ pub struct DicomFacts {
     pub bits_allocated: Option<u16>,
     /// (0028,0101), bits.
     pub bits_stored: Option<u16>,
+    /// (0028,0006): colour is stored by plane.
+    #[serde(default)]
+    pub planar: bool,
+    /// (0028,0103): the samples are two's complement.
+    #[serde(default)]
+    pub signed: bool,
+    /// The data set is big endian, and with it native samples.
+    #[serde(default)]
+    pub big_endian: bool,
+    /// The data set is deflated: positions are those of the inflated one.
+    #[serde(default)]
+    pub deflated: bool,
     /// (0028,0004) such as `MONOCHROME2`.
     pub photometric: Option<String>,
     /// (0028,2110) says that the pixels were once lossily compressed.

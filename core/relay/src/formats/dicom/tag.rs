@@ -73,11 +73,13 @@ tags! {
     IMAGE_LATERALITY = 0x0020, 0x0062, "ImageLaterality";
     SAMPLES = 0x0028, 0x0002, "SamplesPerPixel";
     PHOTOMETRIC = 0x0028, 0x0004, "PhotometricInterpretation";
+    PLANAR = 0x0028, 0x0006, "PlanarConfiguration";
     FRAMES = 0x0028, 0x0008, "NumberOfFrames";
     ROWS = 0x0028, 0x0010, "Rows";
     COLUMNS = 0x0028, 0x0011, "Columns";
     BITS_ALLOCATED = 0x0028, 0x0100, "BitsAllocated";
     BITS_STORED = 0x0028, 0x0101, "BitsStored";
+    PIXEL_REPRESENTATION = 0x0028, 0x0103, "PixelRepresentation";
     LOSSY = 0x0028, 0x2110, "LossyImageCompression";
     REQUESTING_SERVICE = 0x0032, 0x1033, "RequestingService";
     ADMISSION_ID = 0x0038, 0x0010, "AdmissionID";

@@ -36,6 +36,7 @@ fn ack() -> Frame {
         clinic_name: "c".into(),
         duty_phone: None,
         store: "s".into(),
+        film_speeds: None,
     })
 }
 

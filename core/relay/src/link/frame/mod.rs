@@ -20,7 +20,7 @@ use crate::study::Manifest;
 use std::ops::Range;
 
 pub use reader::FrameReader;
-pub use session::{Bye, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits, Scope};
+pub use session::{Bye, FilmSpeeds, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits, Scope};
 
 /// Bytes before the fields: length and type.
 pub const FRAME_HEAD_BYTES: usize = 6;

@@ -4,6 +4,7 @@ use super::{Frame, read_refusal, write_refusal};
 use crate::clock::UtcMs;
 use crate::codes::Refusal;
 use crate::ids::{LetterId, NoteId, ObjectHash, StudyUid};
+use crate::link::CAPABILITY_FILM;
 use crate::link::limits::{MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_STORE_ID_CHARS, MAX_TEXT_CHARS};
 use crate::link::wire::{Field, FieldError, FieldWriter, Once, each_field};
 
@@ -35,6 +36,15 @@ pub struct PeerLimits {
     pub inline_bytes: u64,
 }
 
+/// How fast one core of a gateway restores coded films.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilmSpeeds {
+    /// Plain bytes a second of the quick coder.
+    pub quick: u64,
+    /// Plain bytes a second of the strong coder.
+    pub strong: u64,
+}
+
 /// The gateway's answer: now the link is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelloAck {
@@ -57,6 +67,8 @@ pub struct HelloAck {
     /// Which store answers: another one than before (restored from a backup, replaced, a standby's own) must confirm anew
     /// what the clinic holds.
     pub store: String,
+    /// How fast it restores films, measured on its machine; `None` = not said.
+    pub film_speeds: Option<FilmSpeeds>,
 }
 
 /// The agent's sign of life.
@@ -163,6 +175,22 @@ impl Hello {
     }
 }
 
+impl FilmSpeeds {
+    fn write(self, w: &mut FieldWriter) {
+        w.number(1, self.quick).number(2, self.strong);
+    }
+
+    fn read(fields: &[u8]) -> Result<Self, FieldError> {
+        let (mut quick, mut strong) = (Once::new("film_quick"), Once::new("film_strong"));
+        each_field(fields, |f| match f.tag {
+            1 => quick.set(|n| f.number(n)),
+            2 => strong.set(|n| f.number(n)),
+            _ => Ok(()),
+        })?;
+        Ok(Self { quick: quick.need()?, strong: strong.need()? })
+    }
+}
+
 impl PeerLimits {
     fn write(&self, w: &mut FieldWriter) {
         w.number(1, self.frame_bytes).number(2, self.objects_per_study);
@@ -196,6 +224,15 @@ impl HelloAck {
         w.text(6, &self.clinic_name).text_opt(7, self.duty_phone.as_deref());
         write_capabilities(w, 8, &self.capabilities);
         w.text(9, &self.store);
+        if let Some(speeds) = self.film_speeds {
+            w.group(10, |w| speeds.write(w));
+        }
+    }
+
+    /// Whether objects may be coded as films.
+    #[must_use]
+    pub fn takes_film(&self) -> bool {
+        self.capabilities.iter().any(|word| word == CAPABILITY_FILM)
     }
 
     pub(super) fn read(fields: &[u8]) -> Result<Self, FieldError> {
@@ -204,6 +241,7 @@ impl HelloAck {
         let (mut heartbeat, mut limits) = (Once::new("heartbeat_ms"), Once::new("limits"));
         let (mut clinic, mut phone) = (Once::new("clinic_name"), Once::new("duty_phone"));
         let (mut store, mut capabilities) = (Once::new("store"), Vec::new());
+        let mut film_speeds = Once::new("film_speeds");
         each_field(fields, |f| match f.tag {
             1 => version.set(|n| f.small(n)),
             2 => software.set(|n| owned(f, n)),
@@ -214,6 +252,7 @@ impl HelloAck {
             7 => phone.set(|n| owned(f, n)),
             8 => push_capability(&mut capabilities, f),
             9 => store.set(|n| f.text(n, MAX_STORE_ID_CHARS).map(str::to_owned)),
+            10 => film_speeds.set(|_| FilmSpeeds::read(f.value)),
             _ => Ok(()),
         })?;
         Ok(Self {
@@ -226,6 +265,7 @@ impl HelloAck {
             clinic_name: clinic.need()?,
             duty_phone: phone.get(),
             store: store.need()?,
+            film_speeds: film_speeds.get(),
         })
     }
 }

@@ -88,6 +88,7 @@ fn session_samples() -> Vec<(&'static str, Frame)> {
                 clinic_name: "石里铺卫生院".into(),
                 duty_phone: Some("0555-120".into()),
                 store: "9f2c".into(),
+                film_speeds: Some(FilmSpeeds { quick: 500_000_000, strong: 25_000_000 }),
             }),
         ),
         ("Bye", Frame::Bye(Bye::default())),

@@ -8,7 +8,7 @@ mod letters;
 mod studies;
 
 use super::frame::{
-    Bye, Frame, FrameError, FrameReader, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits, Scope,
+    FilmSpeeds, Bye, Frame, FrameError, FrameReader, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits, Scope,
 };
 use super::{Now, VERSION, VERSION_MIN, limits};
 use crate::clock::UtcMs;
@@ -37,6 +37,8 @@ pub struct GatewaySettings {
     pub capabilities: Vec<String>,
     /// How often it wants a heartbeat, in ms.
     pub heartbeat_ms: u64,
+    /// How fast it restores films, when it says so.
+    pub film_speeds: Option<FilmSpeeds>,
 }
 
 /// What the gateway tells this clinic on arrival.
@@ -294,6 +296,7 @@ impl GatewayLink {
             clinic_name: greeting.clinic_name,
             duty_phone: greeting.duty_phone,
             store: greeting.store,
+            film_speeds: self.settings.film_speeds,
         }));
     }
 
