@@ -1,9 +1,9 @@
 //! Films under the film coder, from the clinic's disk to the county's.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on says where it stands")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stands")]
 
 mod common;
 
-use common::{DAY, exam, town};
+use common::{exam, town};
 use relay_agent::config::QuietSeconds;
 use relay_agent::courier::ports::Outbox as _;
 use relay_agent::spool::{Origin, Spool, SpoolLimits, SpoolOptions};
@@ -16,7 +16,6 @@ use relay_core::study::{Class, Encoding};
 use relay_gateway::ingest::{Ingest, Room};
 use relay_gateway::store::Store;
 use relay_tests::demo::Town;
-use relay_tests::lab::wait::{Look, until};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,11 +38,13 @@ fn blob(store: &Path, hash: &[u8]) -> PathBuf {
 /// Hash, encoding, coded length and coded hash of the objects of a study, as the spool has them.
 async fn forms(town: &Town, uid: &str) -> Vec<(Vec<u8>, i64, i64, Vec<u8>)> {
     let spool = database(&spool_of(town).join("spool.db")).await;
-    sqlx::query_as("SELECT hash, encoding, coded_length, coded_hash FROM object WHERE study = ? ORDER BY hash")
-        .bind(uid)
-        .fetch_all(&spool)
-        .await
-        .unwrap()
+    sqlx::query_as(
+        "SELECT hash, encoding, coded_length, coded_hash FROM object WHERE study = ? ORDER BY hash",
+    )
+    .bind(uid)
+    .fetch_all(&spool)
+    .await
+    .unwrap()
 }
 
 fn by_zstd(path: &Path) -> i64 {
@@ -102,10 +103,11 @@ async fn a_film_whose_coded_form_is_damaged_is_refused_by_name_and_then_arrives_
     let after = forms(&town, &hand.uid).await;
     assert_eq!((after[0].1, &after[0].3), (i64::from(Encoding::Identity.number()), hash), "as it is");
     let county = database(&town.county.home().join("county.db")).await;
-    let named: Vec<String> = sqlx::query_scalar("SELECT subject || body FROM event WHERE type = 'object.refused'")
-        .fetch_all(&county)
-        .await
-        .unwrap();
+    let named: Vec<String> =
+        sqlx::query_scalar("SELECT subject || body FROM event WHERE type = 'object.refused'")
+            .fetch_all(&county)
+            .await
+            .unwrap();
     let hex = hash.iter().map(|b| format!("{b:02x}")).collect::<String>();
     assert!(named.len() == 1 && named[0].contains(&hex), "{named:?}");
 }

@@ -1,8 +1,8 @@
 //! Courier and listener over real sockets on loopback, with the county's own certificates and in-memory stores.
 #![expect(clippy::unwrap_used, reason = "scene helpers are test code too")]
 
-use relay_agent::courier::ports::{LinkState, LinkTrust, Outbox};
 use relay_agent::config::QuietSeconds;
+use relay_agent::courier::ports::{LinkState, LinkTrust, Outbox};
 use relay_agent::courier::{self, CourierConfig, Gateway, TransportSettings};
 use relay_agent::spool::{Origin, Spool, SpoolLimits, SpoolOptions};
 use relay_certs::testing::TestCounty;

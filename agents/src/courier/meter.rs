@@ -23,7 +23,12 @@ pub(super) struct Meter {
 impl Meter {
     /// `carrying`: data is on its way. `carried`: bytes that the connection has sent and not lost. Gives bytes a second, when there is
     /// something to tell.
-    pub(super) fn look(&mut self, now: Instant, carrying: bool, carried: impl FnOnce() -> u64) -> Option<u64> {
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        carrying: bool,
+        carried: impl FnOnce() -> u64,
+    ) -> Option<u64> {
         let Some((since, before)) = self.busy else {
             if carrying {
                 self.busy = Some((now, carried()));

@@ -27,9 +27,12 @@ const UNCONFIRMED: &str = "SELECT s.*, p.context FROM study s JOIN person p ON p
       AND (c.first = 1 OR s.safe_at >= ?1 AND NOT EXISTS (SELECT 1 FROM report r WHERE r.study = s.uid))
     ORDER BY s.first_object_at DESC, s.uid LIMIT ?2";
 
+/// A county as its row has it: store, whether it is the first gateway's, whether it restores films, how fast by either coder.
+type County = (String, bool, bool, Option<i64>, Option<i64>);
+
 impl Spool {
     pub(super) async fn record_greeting(&self, county: &Answering) -> Result<(), SpoolError> {
-        let known: Option<(String, bool, bool, Option<i64>, Option<i64>)> =
+        let known: Option<County> =
             sqlx::query_as("SELECT store, first, takes_film, film_quick, film_strong FROM county")
                 .fetch_optional(&self.0.reader)
                 .await
@@ -38,7 +41,7 @@ impl Spool {
             county.film_speeds.map(|speeds| i64::try_from(of(speeds)).unwrap_or(i64::MAX))
         };
         let Answering { store, first, takes_film, .. } = county;
-        let now = (store.clone(), *first, *takes_film, speed(|s| s.quick), speed(|s| s.strong));
+        let now: County = (store.clone(), *first, *takes_film, speed(|s| s.quick), speed(|s| s.strong));
         self.0.way.answered(county);
         if known.as_ref() == Some(&now) {
             return Ok(());

@@ -118,7 +118,8 @@ pub(super) fn code(blobs: &BlobStore, plain: Plain, how: How, name: &str) -> Res
 
 /// Makes a blob of what is small enough.
 fn keep(blobs: &BlobStore, plain: Plain, made: Option<Made>) -> Result<Coded, BlobError> {
-    let Some(Made { sink, encoding, mode }) = made.filter(|made| made.sink.length() <= worth(plain.length)) else {
+    let Some(Made { sink, encoding, mode }) = made.filter(|made| made.sink.length() <= worth(plain.length))
+    else {
         return Ok(Coded::identity(plain));
     };
     let (partial, hash, length) = sink.into_parts();

@@ -2,7 +2,7 @@
 
 use crate::container::{Kind, put_end, put_piece_head, put_stream_head};
 use crate::layout::{Geometry, Layout};
-use crate::limits::{MAX_OTHER_BYTES, MAX_STRIP_BYTES};
+use crate::limits::{MAX_OTHER_BYTES, MAX_STRIP_BYTES, MIN_STRIP_ROWS};
 use crate::{quick, strong};
 use std::ops::Range;
 
@@ -32,6 +32,8 @@ pub struct Encoder {
     mode: Mode,
     geometry: Option<Geometry>,
     pixels: Range<u64>,
+    /// Bytes of one strip, at most.
+    strip: usize,
     /// Bytes of the file that are in finished pieces.
     position: u64,
     piece: Vec<u8>,
@@ -52,6 +54,7 @@ impl Encoder {
             mode,
             geometry,
             pixels: layout.map_or(0..0, Layout::pixels),
+            strip: MAX_STRIP_BYTES,
             position: 0,
             piece: Vec::new(),
             coded: Vec::new(),
@@ -60,6 +63,13 @@ impl Encoder {
             strong: geometry.filter(|_| mode == Mode::Strong).map(strong::Coder::new),
             started: false,
         }
+    }
+
+    /// Strips of at most `bytes` (or [`MIN_STRIP_ROWS`] rows, where that is more): less memory at both ends, some more bytes.
+    #[must_use]
+    pub fn in_strips(self, bytes: usize) -> Self {
+        let least = self.geometry.map_or(0, |geometry| geometry.row_bytes() * MIN_STRIP_ROWS);
+        Self { strip: bytes.max(least).min(MAX_STRIP_BYTES), ..self }
     }
 
     /// Takes bytes of the file up to the end of the current piece and says how many; call again with the rest. At most one
@@ -121,7 +131,7 @@ impl Encoder {
             return (upto(self.pixels.start, MAX_OTHER_BYTES), false);
         }
         let row = geometry.row_bytes();
-        (upto(self.pixels.end, MAX_STRIP_BYTES / row * row), true)
+        (upto(self.pixels.end, self.strip / row * row), true)
     }
 
     fn flush(&mut self, strip: bool, out: &mut Vec<u8>) {
@@ -210,4 +220,36 @@ pub fn encode_file(file: &[u8], layout: Option<&Layout>, mode: Mode) -> Vec<u8> 
     }
     encoder.finish(&mut out);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::decode_file;
+
+    #[test]
+    fn smaller_strips_hold_fewer_rows_and_decode_to_the_same_file() {
+        let columns = 1_000_u32;
+        let file: Vec<u8> = (0..columns * 900)
+            .flat_map(|i| u16::try_from((i % columns + i / columns * 3) % 5_000).unwrap_or(0).to_le_bytes())
+            .collect();
+        let length = file.len() as u64;
+        let layout =
+            Layout { rows: 900, columns, samples: 1, bits_allocated: 16, length, ..Layout::default() };
+        for mode in [Mode::Quick, Mode::Strong] {
+            for (strip, pieces) in [(1 << 20, 2), (300_000, 6), (1, 57), (usize::MAX, 1)] {
+                let mut encoder = Encoder::new(Some(&layout), mode).in_strips(strip);
+                let (mut out, mut rest, mut ends) = (Vec::new(), &file[..], 0);
+                while !rest.is_empty() {
+                    let before = out.len();
+                    let taken = encoder.push(rest, &mut out);
+                    rest = &rest[taken..];
+                    ends += usize::from(out.len() > before);
+                }
+                encoder.finish(&mut out);
+                assert_eq!(ends, pieces, "{mode:?} {strip}");
+                assert!(decode_file(&out, length).is_ok_and(|back| back == file), "{mode:?} {strip}");
+            }
+        }
+    }
 }

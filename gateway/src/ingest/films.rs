@@ -17,7 +17,8 @@ async fn a_film_of_either_coder_is_restored_and_nothing_is_left_behind() {
             let (object, coded) = film_coded(&bytes, mode);
             let offer = manifest(Class::Routine, vec![object.clone()]);
             lab.offer("a", &offer).await.unwrap();
-            let receipt = lab.send("a", &offer.study, &object, &coded, 0..coded.len()).await.unwrap().unwrap();
+            let receipt =
+                lab.send("a", &offer.study, &object, &coded, 0..coded.len()).await.unwrap().unwrap();
             assert_eq!(receipt.sha256, Sha256::of(&bytes), "{mode:?} {side}");
             assert!(std::fs::read(lab.store.blobs().path_of(&receipt.hash)).unwrap() == bytes);
             assert_eq!(std::fs::read_dir(lab.dir.path().join("store/partial")).unwrap().count(), 0);
@@ -61,7 +62,10 @@ async fn a_damaged_film_is_refused_kept_as_it_came_and_arrives_plain_under_a_new
         assert!(matches!(refused.code, Code::RefusedEncoding | Code::RefusedDigest), "{refused}");
         if refused.code == Code::RefusedEncoding {
             let kept = lab.text("SELECT quarantine FROM refused").await;
-            assert!(std::fs::read(lab.dir.path().join(kept)).unwrap() == coded, "as it came, not half restored");
+            assert!(
+                std::fs::read(lab.dir.path().join(kept)).unwrap() == coded,
+                "as it came, not half restored"
+            );
         }
         assert_eq!(lab.text("SELECT lower(hex(hash)) FROM refused").await, object.hash.to_hex());
         assert_eq!(lab.offer("a", &offer).await.unwrap(), [ObjectState::Refused(refused)]);

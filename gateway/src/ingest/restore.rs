@@ -93,12 +93,7 @@ fn film(blobs: &BlobStore, coded: &Path, name: &str, length: u64) -> Result<Part
 }
 
 /// Decodes one zstd frame of `length` plaintext bytes from the file `coded` into the partial `name`.
-fn zstd(
-    blobs: &BlobStore,
-    coded: &Path,
-    name: &str,
-    length: u64,
-) -> Result<Partial, RestoreError> {
+fn zstd(blobs: &BlobStore, coded: &Path, name: &str, length: u64) -> Result<Partial, RestoreError> {
     let file = std::fs::File::open(coded).map_err(RestoreError::Io)?;
     let reader = io::BufReader::with_capacity(STEP_BYTES, file);
     let mut decoder = zstd::stream::read::Decoder::with_buffer(reader)
@@ -172,7 +167,8 @@ mod tests {
             .flat_map(|i| u16::try_from(i % 400 + i / 400 + i * 7_919 % 13).unwrap().to_le_bytes())
             .collect();
         let length = file.len() as u64;
-        let layout = Layout { rows: 300, columns: 400, samples: 1, bits_allocated: 16, length, ..Layout::default() };
+        let layout =
+            Layout { rows: 300, columns: 400, samples: 1, bits_allocated: 16, length, ..Layout::default() };
         (file, layout)
     }
 
@@ -208,7 +204,9 @@ mod tests {
                     assert_eq!(refusal.code, Code::RefusedEncoding, "{number}");
                 }
                 // Its digest is wrong then.
-                Ok(plain) => assert!(number >= 5 && plain != file && plain.len() as u64 == length, "{number}"),
+                Ok(plain) => {
+                    assert!(number >= 5 && plain != file && plain.len() as u64 == length, "{number}")
+                }
                 other => panic!("case {number}: {other:?}"),
             }
         }

@@ -153,7 +153,9 @@ pub(crate) fn zstd_coded(bytes: &[u8]) -> (ManifestObject, Vec<u8>) {
 /// The object as the film coder has it.
 pub(crate) fn film_coded(bytes: &[u8], mode: relay_film::Mode) -> (ManifestObject, Vec<u8>) {
     let facts = relay_core::formats::dicom::admit(std::io::Cursor::new(bytes)).unwrap();
-    let relay_core::formats::dicom::PixelForm::Native { offset, length } = facts.pixels else { panic!("no film") };
+    let relay_core::formats::dicom::PixelForm::Native { offset, length } = facts.pixels else {
+        panic!("no film")
+    };
     let layout = relay_film::Layout {
         rows: facts.rows.unwrap(),
         columns: facts.columns.unwrap(),

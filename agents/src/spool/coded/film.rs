@@ -9,6 +9,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 
 /// Bytes read at a time.
 const STEP_BYTES: usize = 256 * 1024;
+/// Rows coded at a time, in bytes: a quarter of what the coder may hold. A clinic's box has little memory, and the films lose no hundredth.
+const STRIP_BYTES: usize = 1024 * 1024;
 /// Coding one film must not take longer, in seconds: the machine that sends it waits for the answer, and so do the films behind it.
 const WITHIN_SECONDS: u64 = 5;
 
@@ -21,7 +23,12 @@ pub(super) struct Choice {
 }
 
 /// Chooses the coder for content, line and both ends.
-pub(super) fn choose(blobs: &BlobStore, plain: Plain, layout: &Layout, pace: Pace) -> Result<Choice, BlobError> {
+pub(super) fn choose(
+    blobs: &BlobStore,
+    plain: Plain,
+    layout: &Layout,
+    pace: Pace,
+) -> Result<Choice, BlobError> {
     let disk = |source| BlobError::Disk { step: "read", path: blobs.path_of(&plain.hash), source };
     let mut file = blobs.open_blob(&plain.hash)?;
     let sample = read(&mut file, layout).map_err(disk)?;
@@ -64,7 +71,7 @@ pub(super) fn encode(
 ) -> Result<Sink, BlobError> {
     let disk = |source| BlobError::Disk { step: "read", path: blobs.path_of(&plain.hash), source };
     let mut file = blobs.open_blob(&plain.hash)?;
-    let mut encoder = Encoder::new(Some(layout), mode);
+    let mut encoder = Encoder::new(Some(layout), mode).in_strips(STRIP_BYTES);
     let (mut buffer, mut out) = (vec![0_u8; STEP_BYTES], Vec::new());
     loop {
         let read = file.read(&mut buffer).map_err(disk)?;

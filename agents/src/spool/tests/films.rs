@@ -66,10 +66,8 @@ async fn a_fast_line_gets_the_quick_coder_and_what_was_measured_outlives_a_resta
     drop(spool);
     let spool = bench.open().await;
     let fast = put(&spool, &grainy(2), &origin(true)).await.unwrap();
-    let modes: Vec<(Vec<u8>, i64)> = sqlx::query_as("SELECT hash, coded_mode FROM object")
-        .fetch_all(&spool.0.reader)
-        .await
-        .unwrap();
+    let modes: Vec<(Vec<u8>, i64)> =
+        sqlx::query_as("SELECT hash, coded_mode FROM object").fetch_all(&spool.0.reader).await.unwrap();
     let mode = |of: &Admitted| modes.iter().find(|(hash, _)| of.hash.0 == hash[..]).unwrap().1;
     assert!(mode(&slow) >= mode(&fast) && mode(&fast) <= 1, "{modes:?}");
 }

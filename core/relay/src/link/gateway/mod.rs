@@ -8,7 +8,8 @@ mod letters;
 mod studies;
 
 use super::frame::{
-    FilmSpeeds, Bye, Frame, FrameError, FrameReader, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits, Scope,
+    Bye, FilmSpeeds, Frame, FrameError, FrameReader, Heartbeat, HeartbeatAnswer, Hello, HelloAck, PeerLimits,
+    Scope,
 };
 use super::{Now, VERSION, VERSION_MIN, limits};
 use crate::clock::UtcMs;

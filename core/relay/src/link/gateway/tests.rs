@@ -36,7 +36,12 @@ fn hello(version_min: u16, version_max: u16) -> Frame {
 }
 
 fn fresh() -> GatewayLink {
-    let settings = GatewaySettings { software: "g".into(), capabilities: vec![], heartbeat_ms: 5_000, film_speeds: None };
+    let settings = GatewaySettings {
+        software: "g".into(),
+        capabilities: vec![],
+        heartbeat_ms: 5_000,
+        film_speeds: None,
+    };
     GatewayLink::new(settings, at(0))
 }
 
