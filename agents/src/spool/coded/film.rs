@@ -13,6 +13,11 @@ const STEP_BYTES: usize = 256 * 1024;
 const STRIP_BYTES: usize = 1024 * 1024;
 /// Coding one film must not take longer, in seconds: the machine that sends it waits for the answer, and so do the films behind it.
 const WITHIN_SECONDS: u64 = 5;
+/// Of a film below this many bytes the strong coder saves a few kB …
+const SMALL_BYTES: u64 = 1024 * 1024;
+/// … which a line of more bytes a second than this (2 Mbit/s) carries in less time than both ends would work for them. Of larger films
+/// one is coded and restored while others travel.
+const SMALL_LINE: u64 = 250_000;
 
 /// What a look at the middle of a film says.
 pub(super) struct Choice {
@@ -35,7 +40,7 @@ pub(super) fn choose(
     if sample.is_empty() {
         return Ok(Choice { mode: Mode::Stored, by_zstd: plain.length });
     }
-    let mode = relay_film::choose(Some(layout), &sample, pace.line, &in_time(pace.speeds, plain.length));
+    let mode = relay_film::choose(Some(layout), &sample, pace.line, &in_time(pace, plain.length));
     let packed = zstd::bulk::compress(&sample, LEVEL).map_or(sample.len(), |packed| packed.len());
     let by_zstd = u128::from(plain.length) * packed as u128 / sample.len() as u128;
     Ok(Choice { mode, by_zstd: u64::try_from(by_zstd).unwrap_or(u64::MAX) })
@@ -51,14 +56,13 @@ fn read(file: &mut File, layout: &Layout) -> io::Result<Vec<u8>> {
     Ok(sample)
 }
 
-/// A coder that would take too long for so many bytes counts as one that stands still.
-fn in_time(speeds: Speeds, length: u64) -> Speeds {
-    let judged = |speed: Speed| {
-        let slower = speed.encode.min(speed.decode);
-        if length / slower.max(1) < WITHIN_SECONDS { speed } else { Speed { encode: 0, decode: 0 } }
-    };
-    // The quick one is the last resort: it is ten times as fast as the disk of a clinic.
-    Speeds { strong: judged(speeds.strong), ..speeds }
+/// A coder that would take too long for so many bytes counts as one that stands still. The quick one is the last resort: it is faster than
+/// the disk of a clinic.
+fn in_time(Pace { line, speeds }: Pace, length: u64) -> Speeds {
+    let slower = speeds.strong.encode.min(speeds.strong.decode);
+    let soon = length / slower.max(1) < WITHIN_SECONDS;
+    let worth_it = length >= SMALL_BYTES || line <= SMALL_LINE;
+    if soon && worth_it { speeds } else { Speeds { strong: Speed { encode: 0, decode: 0 }, ..speeds } }
 }
 
 /// Codes the whole object.
@@ -98,10 +102,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_giant_is_not_given_to_a_coder_that_takes_minutes() {
+    fn neither_a_giant_nor_a_thumbnail_on_a_good_line_is_given_to_the_strong_coder() {
         let speed = |mb: u64| Speed { encode: mb * 1_000_000, decode: mb * 1_000_000 };
         let speeds = Speeds { quick: speed(400), strong: speed(25) };
-        assert_eq!(in_time(speeds, 15_500_000), speeds);
-        assert_eq!(in_time(speeds, 497_000_000), Speeds { strong: speed(0), ..speeds });
+        let (township, field) = (Pace { line: 2_500_000, speeds }, Pace { line: 60_000, speeds });
+        let quick = Speeds { strong: speed(0), ..speeds };
+        assert_eq!((in_time(township, 15_500_000), in_time(field, 15_500_000)), (speeds, speeds));
+        assert_eq!((in_time(township, 497_000_000), in_time(field, 497_000_000)), (quick, quick));
+        assert_eq!((in_time(township, 145_000), in_time(field, 145_000)), (quick, speeds));
     }
 }

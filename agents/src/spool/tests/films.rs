@@ -42,6 +42,8 @@ async fn a_film_keeps_its_form_over_restarts_and_a_lost_copy_is_made_again_the_s
     let bench = Bench::new();
     let bytes = grainy(1);
     let spool = bench.open().await;
+    // A line on which small films, too, get the strong coder.
+    spool.line_measured(100_000).await.unwrap();
     let one = put(&spool, &bytes, &origin(true)).await.unwrap();
     let (generation, first) = form(&spool, &one).await;
     assert_eq!(first.encoding, Encoding::Film);
@@ -60,6 +62,7 @@ async fn a_film_keeps_its_form_over_restarts_and_a_lost_copy_is_made_again_the_s
 async fn a_fast_line_gets_the_quick_coder_and_what_was_measured_outlives_a_restart() {
     let bench = Bench::new();
     let spool = bench.open().await;
+    spool.line_measured(100_000).await.unwrap();
     let slow = put(&spool, &grainy(1), &origin(true)).await.unwrap();
     // Faster than any strong coder, slower than the quick one of any machine.
     spool.line_measured(60_000_000).await.unwrap();
