@@ -162,8 +162,8 @@ mod tests {
         assert!(begun(&lab).await && begun(&lab).await && begun(&lab).await);
         assert!(!begun(&lab).await);
         assert_eq!(state(&lab).await.0, "failed");
-        let due = due(&mut *lab.store.read().await.unwrap(), "preview", NOW, 8).await.unwrap();
-        assert_eq!(due, []);
+        let mut read = lab.store.read().await.unwrap();
+        assert_eq!(due(&mut read, "preview", NOW, 8).await.unwrap(), []);
     }
 
     #[tokio::test]
@@ -172,10 +172,8 @@ mod tests {
         for attempts in 0..5 {
             assert!(begun(&lab).await);
             let job = Job { id: 1, subject: "00".into(), attempts };
-            let told = lab.store.write(move |tx| {
-                let job = job.clone();
-                Box::pin(async move { failed(tx, &job, "busy", false, NOW).await })
-            });
+            let told =
+                lab.store.write(move |tx| Box::pin(async move { failed(tx, &job, "busy", false, NOW).await }));
             told.await.unwrap();
             assert_eq!(state(&lab).await, ("open".to_owned(), 0));
         }

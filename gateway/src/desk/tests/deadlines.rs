@@ -27,7 +27,9 @@ async fn green_ecg(room: &Room) -> i64 {
 async fn look(room: &Room, seconds: i64) -> Vec<String> {
     let now = NOW.plus_ms(seconds * 1_000);
     let before: i64 = last_event(room).await;
-    let due = watch::due(&mut *room.store.read().await.unwrap(), now).await.unwrap();
+    let mut read = room.store.read().await.unwrap();
+    let due = watch::due(&mut read, now).await.unwrap();
+    drop(read);
     for one in due {
         let policy = SlaPolicy::default();
         room.store
