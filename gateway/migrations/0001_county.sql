@@ -239,7 +239,6 @@ CREATE TABLE work_item (
   prelim_opened_at INTEGER,
   received_at     INTEGER,
   opened_at       INTEGER,
-  paused_ms       INTEGER NOT NULL DEFAULT 0,
   closed_at       INTEGER,
   due_at          INTEGER,
   due_stage       TEXT,
@@ -253,6 +252,7 @@ CREATE TABLE work_item (
 ) STRICT;
 CREATE INDEX work_item_watch ON work_item (watch_at) WHERE watch_at IS NOT NULL;
 CREATE INDEX work_item_state ON work_item (state);
+CREATE INDEX work_item_promise ON work_item (promise_at);
 CREATE INDEX work_item_untold ON work_item (state_at) WHERE told_at IS NOT state_at;
 CREATE INDEX work_item_lease ON work_item (lease_expires_at) WHERE lease_holder IS NOT NULL;
 

@@ -101,6 +101,7 @@ pub async fn run(
     let authority = Arc::new(Authority::open(&home.ca()).context("opening the county CA")?);
     let parts = assemble(&home, &config, &authority, clock).await?;
     background::sweep::at_start(&parts.store, &config.site.id, parts.clock.now()).await?;
+    crate::sla::refresh_open(&parts.store, &config.policy(home.path())?).await?;
     let trust = Trust::open(&home, Arc::clone(&authority))?;
     let mut tasks = JoinSet::new();
 

@@ -41,8 +41,16 @@ impl ReportKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExamKind {
-    /// Plain film (DICOM modality DX, CR).
+    /// Projection with X-rays (DICOM modality DX, CR, RF, MG …).
     Xray,
+    /// Computed tomography.
+    Ct,
+    /// Magnetic resonance.
+    Mr,
+    /// Ultrasound.
+    Ultrasound,
+    /// Images of another or of no named modality.
+    Imaging,
     /// Resting electrocardiogram.
     Ecg,
 }
@@ -52,8 +60,17 @@ impl ExamKind {
     pub fn title_zh(self) -> &'static str {
         match self {
             Self::Xray => "X线诊断报告单",
+            Self::Ct => "CT诊断报告单",
+            Self::Mr => "磁共振诊断报告单",
+            Self::Ultrasound => "超声诊断报告单",
+            Self::Imaging => "影像诊断报告单",
             Self::Ecg => "心电图诊断报告单",
         }
+    }
+
+    /// Everything but an ECG has images.
+    pub fn is_imaging(self) -> bool {
+        self != Self::Ecg
     }
 }
 
@@ -437,6 +454,8 @@ pub struct ReportContent {
     pub version: u32,
     /// Standing.
     pub kind: ReportKind,
+    /// What a preliminary version is to be once the second doctor has signed; `None` for every other kind.
+    pub becomes: Option<ReportKind>,
     /// What was examined.
     pub exam_kind: ExamKind,
     /// The version that this one follows.
@@ -457,8 +476,9 @@ pub struct ReportContent {
     pub text: ReportText,
     /// Positive or negative.
     pub result: ResultFlag,
-    /// Critical value.
-    pub critical: Option<Critical>,
+    /// Critical values, in the order in which they were raised.
+    #[serde(default)]
+    pub criticals: Vec<Critical>,
     /// ECG measurements.
     #[serde(default)]
     pub ecg: EcgFindings,
@@ -480,6 +500,11 @@ impl ReportContent {
     /// Time of the last signature, which dates the document.
     pub fn issued_at(&self) -> UtcMillis {
         self.reviewer.as_ref().map_or(self.author.signed_at, |r| r.signed_at.max(self.author.signed_at))
+    }
+
+    /// What the version is in the end: its kind, or what a preliminary one becomes.
+    pub fn stands_as(&self) -> ReportKind {
+        self.becomes.unwrap_or(self.kind)
     }
 
     /// True when not every announced image was read; paper says 仅据 n/m 幅.

@@ -2,7 +2,7 @@
 //!
 //! Lengths are in characters (Unicode scalar values), which is what a form and its author can count.
 
-use crate::content::{ExamKind, Patient, ReportContent, ReportKind, Signatory, UtcMillis};
+use crate::content::{Critical, Patient, ReportContent, ReportKind, Signatory, UtcMillis};
 use crate::error::ContentError;
 
 /// Names and numbers that stand in titles, headers and signatures, where a line cannot wrap for long.
@@ -19,6 +19,8 @@ pub const MAX_FINDINGS_CHARS: usize = 6_000;
 pub const MAX_OPINION_CHARS: usize = 2_000;
 /// View positions of one examination.
 pub const MAX_VIEWS: usize = 12;
+/// Critical values on one report: far above what one examination shows.
+pub const MAX_CRITICALS: usize = 16;
 /// Problems, steps or drugs in one treatment plan.
 pub const MAX_PLAN_ITEMS: usize = 30;
 /// Pages of one PDF, without the ECG drawing: all fields at their limits need ten, more means thousands of line feeds.
@@ -92,6 +94,11 @@ fn identity(r: &ReportContent) -> Result<(), ContentError> {
     text("report_id", &r.report_id, MAX_ID_CHARS)?;
     text("report_no", &r.report_no, MAX_NAME_CHARS)?;
     holds(r.version >= 1, "version", "must be at least 1")?;
+    let told = match r.becomes {
+        None => r.kind != ReportKind::Preliminary,
+        Some(end) => r.kind == ReportKind::Preliminary && end != ReportKind::Preliminary,
+    };
+    holds(told, "becomes", "a preliminary version, and no other, says what it becomes")?;
     if let Some(earlier) = &r.replaces {
         text("replaces.version_id", &earlier.version_id, MAX_ID_CHARS)?;
         text("replaces.reason", &earlier.reason, MAX_NOTE_CHARS)?;
@@ -184,7 +191,14 @@ fn body(r: &ReportContent) -> Result<(), ContentError> {
     optional("text.advice", r.text.advice.as_ref(), MAX_OPINION_CHARS)?;
     optional("text.remarks", r.text.remarks.as_ref(), MAX_OPINION_CHARS)?;
     optional("mutual_recognition", r.mutual_recognition.as_ref(), MAX_LINE_CHARS)?;
-    let Some(critical) = &r.critical else { return Ok(()) };
+    if r.criticals.len() > MAX_CRITICALS {
+        let count = r.criticals.len();
+        return Err(ContentError::TooMany { field: "criticals", count, limit: MAX_CRITICALS });
+    }
+    r.criticals.iter().try_for_each(check_critical)
+}
+
+fn check_critical(critical: &Critical) -> Result<(), ContentError> {
     text("critical.code", &critical.code, MAX_NAME_CHARS)?;
     text("critical.name", &critical.name, MAX_LINE_CHARS)?;
     optional("critical.notified_person", critical.notified_person.as_ref(), MAX_LINE_CHARS)?;
@@ -200,8 +214,8 @@ fn body(r: &ReportContent) -> Result<(), ContentError> {
 
 fn ecg(r: &ReportContent) -> Result<(), ContentError> {
     let e = &r.ecg;
-    if r.exam_kind == ExamKind::Xray {
-        return holds(*e == Default::default(), "ecg", "a film has no ECG measurements");
+    if r.exam_kind.is_imaging() {
+        return holds(*e == Default::default(), "ecg", "an image has no ECG measurements");
     }
     optional("ecg.rhythm", e.rhythm.as_ref(), MAX_LINE_CHARS)?;
     optional("ecg.lead_set", e.lead_set.as_ref(), MAX_LINE_CHARS)?;

@@ -28,6 +28,7 @@ pub(crate) fn xray() -> ReportContent {
         report_no: "XR20261122-0037".into(),
         version: 1,
         kind: ReportKind::Final,
+        becomes: None,
         exam_kind: ExamKind::Xray,
         replaces: None,
         study: StudyKey {
@@ -82,7 +83,7 @@ pub(crate) fn xray() -> ReportContent {
             remarks: None,
         },
         result: ResultFlag::Positive,
-        critical: None,
+        criticals: vec![],
         ecg: EcgFindings::default(),
         author: signatory("王立新", "主治医师", "Y1021", 41),
         reviewer: Some(signatory("陈明华", "副主任医师", "Y0316", 58)),
@@ -129,13 +130,13 @@ pub(crate) fn ecg() -> ReportContent {
         advice: some("立即启动胸痛绿色通道，加做 V3R～V5R 及 V7～V9 导联，尽快转运至县胸痛中心。"),
         remarks: None,
     };
-    report.critical = Some(Critical {
+    report.criticals = vec![Critical {
         code: "E-A01".into(),
         name: "首次发现急性心肌梗死".into(),
         notified_person: some("赵卫国（申请医师）"),
         notified_at: Some(EXAM + 6 * MINUTE),
         read_back: true,
-    });
+    }];
     report.ecg = EcgFindings {
         rhythm: some("窦性心律"),
         lead_set: some("12导联"),

@@ -1,5 +1,6 @@
 //! Figures of now for Prometheus: what waits, what is late. The clock of what was sent back stands still. Counts only, no names.
 
+use crate::queue;
 use crate::store::{Columns, Store, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::work_item::State;
@@ -44,6 +45,11 @@ pub(super) async fn set(store: &Store, now: UtcMs) -> Result<(), StoreError> {
     let count = |name: &'static str| Ok::<_, StoreError>(c.get::<i64>(name)? as f64);
     metrics::gauge!("relay_critical_open").set(count("critical_open")?);
     metrics::gauge!("relay_letters_waiting").set(count("letters_waiting")?);
+    let damaged = queue::damaged(&mut read).await?;
+    for error in &damaged {
+        tracing::error!(error = error as &dyn std::error::Error, "a row of open work is damaged");
+    }
+    metrics::gauge!("relay_damaged_rows").set(damaged.len() as f64);
     let oldest = c.time_or_none("oldest")?.map_or(0, |at| now.since(at).max(0));
     metrics::gauge!("relay_work_oldest_waiting_seconds").set(oldest as f64 / 1_000.0);
     Ok(())

@@ -8,12 +8,12 @@ pub(crate) mod silence;
 pub mod sweep;
 
 use crate::desk::CountyDesk;
-use crate::reports::escalate;
+use crate::reports::{escalate, unread};
 use crate::returns;
 use crate::sla::watch;
 use crate::store::{Store, StoreError};
 use futures::FutureExt as _;
-use relay_core::clock::Clock;
+use relay_core::clock::{Clock, UtcMs};
 use relay_core::sla::SlaPolicy;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -85,6 +85,23 @@ async fn every<F, W>(
     }
 }
 
+/// Takes the due steps of every critical notice that nobody has read back; one that cannot be read stops no other.
+pub(crate) async fn climb(store: &Store, policy: &Arc<SlaPolicy>, now: UtcMs) -> Result<u64, StoreError> {
+    let due = unread(&mut *store.read().await?, policy, now).await?;
+    let mut all = 0;
+    for notice in due {
+        let policy = Arc::clone(policy);
+        let taken =
+            store.write(move |tx| Box::pin(async move { escalate(tx, &policy, notice, now).await })).await;
+        match taken {
+            Ok(taken) => all += taken,
+            Err(error) => failed("critical", &format!("critical notice {notice}"), &error),
+        }
+    }
+    metrics::counter!("relay_critical_escalations_total").increment(all);
+    Ok(all)
+}
+
 impl Background {
     /// Runs all reconcilers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
@@ -148,11 +165,7 @@ impl Background {
     }
 
     async fn critical(&self) -> Result<(), StoreError> {
-        let (policy, now) = (Arc::clone(&self.policy), self.clock.now());
-        let taken =
-            self.store.write(move |tx| Box::pin(async move { escalate(tx, &policy, now).await })).await?;
-        metrics::counter!("relay_critical_escalations_total").increment(taken);
-        Ok(())
+        climb(&self.store, &self.policy, self.clock.now()).await.map(|_| ())
     }
 
     /// One study that cannot be judged keeps no other one waiting.

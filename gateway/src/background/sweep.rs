@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 /// A study whose manifest is complete is queued after this time even when objects are still missing: somebody looks.
 const OVERDUE_MS: i64 = 10 * MINUTE_MS;
+/// A study of which the clinic has not said that it is complete is queued when nothing of it has come for this long: a clinic
+/// that fell silent in the middle of it leaves nobody's films unseen.
+const SILENT_MS: i64 = 15 * MINUTE_MS;
 /// Studies queued in one round.
 const OVERDUE_ROUND: i64 = 64;
 /// An unfinished object that nobody has continued for this long is dropped; the clinic sends it again from the start.
@@ -95,16 +98,21 @@ pub(super) async fn old(store: &Store, now: UtcMs) -> Result<(), StoreError> {
         .await
 }
 
-/// Queues studies that the clinic calls complete and whose last objects do not come.
+/// Queues studies whose last objects do not come: those that the clinic calls complete, and those that it never finished.
 pub(super) async fn queue_overdue(store: &Store, policy: &SlaPolicy, now: UtcMs) -> Result<(), StoreError> {
     let overdue: Vec<i64> = {
         let mut tx = store.read().await?;
         sqlx::query_scalar(
-            "SELECT s.id FROM study s WHERE s.completeness = 'complete' AND s.objects_here > 0 AND s.last_object_at < $1
-               AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.study_id = s.id) ORDER BY s.id LIMIT $2",
+            "SELECT s.id FROM study s WHERE s.objects_here > 0 AND s.arrived_at < $1
+               AND s.last_object_at < CASE WHEN s.completeness = 'complete' THEN $1 ELSE $3 END
+               AND NOT EXISTS (SELECT 1 FROM work_item w WHERE w.study_id = s.id)
+               AND NOT EXISTS (SELECT 1 FROM announced a JOIN partial p ON p.coded_hash = a.coded_hash AND p.clinic = s.clinic
+                               WHERE a.study_id = s.id AND s.completeness <> 'complete' AND p.updated_at >= $3)
+             ORDER BY s.id LIMIT $2",
         )
         .bind(now.plus_ms(-OVERDUE_MS).0)
         .bind(OVERDUE_ROUND)
+        .bind(now.plus_ms(-SILENT_MS).0)
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("find overdue studies"))?
@@ -124,7 +132,7 @@ pub(super) async fn queue_overdue(store: &Store, policy: &SlaPolicy, now: UtcMs)
 mod tests {
     use super::*;
     use crate::ingest::samples::{Film, Lab, NOW, manifest, overwrite, plain, policy};
-    use relay_core::study::Class;
+    use relay_core::study::{Class, Completeness, Manifest};
 
     #[tokio::test]
     async fn a_complete_study_whose_last_object_never_comes_is_queued_after_a_while() {
@@ -136,6 +144,32 @@ mod tests {
         for _ in 0..2 {
             queue_overdue(&lab.store, &policy(), NOW.plus_ms(11 * MINUTE_MS)).await.unwrap();
         }
+        assert_eq!(lab.number("SELECT count(*) FROM work_item").await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_study_whose_clinic_falls_silent_before_its_end_is_queued_and_stays_partial() {
+        let lab = Lab::new().await;
+        let bytes = Film::default().bytes();
+        let unfinished =
+            Manifest { completeness: Completeness::Partial, ..manifest(Class::Routine, vec![plain(&bytes)]) };
+        lab.deliver("a", &unfinished, &[&bytes]).await;
+        queue_overdue(&lab.store, &policy(), NOW.plus_ms(14 * MINUTE_MS)).await.unwrap();
+        assert_eq!(lab.number("SELECT count(*) FROM work_item").await, 0);
+        for _ in 0..2 {
+            queue_overdue(&lab.store, &policy(), NOW.plus_ms(16 * MINUTE_MS)).await.unwrap();
+        }
+        assert_eq!(lab.number("SELECT count(*) FROM work_item WHERE state = 'waiting'").await, 1);
+        assert_eq!(lab.number("SELECT count(*) FROM work_item WHERE promise_at IS NOT NULL").await, 1);
+        assert_eq!(lab.text("SELECT completeness FROM study").await, "partial");
+        // What comes after all makes it whole; there is no second item.
+        let finished = Manifest {
+            generation: 2,
+            completeness: Completeness::Complete,
+            ..manifest(Class::Routine, vec![plain(&bytes)])
+        };
+        lab.offer("a", &finished).await.unwrap();
+        assert_eq!(lab.text("SELECT completeness FROM study").await, "complete");
         assert_eq!(lab.number("SELECT count(*) FROM work_item").await, 1);
     }
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use relay_core::clock::{Clock as _, DAY_MS, HOUR_MS, SystemClock, UtcMs};
+use relay_core::clock::{Clock as _, DAY_MS, HOUR_MS, MINUTE_MS, SystemClock, UtcMs};
 use relay_core::ids::{ClinicId, LetterId, PersonId, StudyUid};
 use relay_core::study::Kind;
 use relay_gateway::config::{Config, LogSection};
@@ -388,19 +388,25 @@ async fn letter(home: &Home, command: Letter) -> anyhow::Result<()> {
 }
 
 async fn list_letters(store: &Store, json: bool) -> anyhow::Result<()> {
-    let mut tx = store.read().await?;
+    let (mut tx, now) = (store.read().await?, SystemClock.now());
     let letters = returns::unreceived(&mut tx, MAX_LETTERS_LISTED).await?;
     if json {
         return say_json(&letters);
     }
     if letters.is_empty() {
-        return say("全部已送达 / every letter that was tried has arrived");
+        return say("全部已送达 / every letter has arrived");
     }
     for letter in letters {
-        let how = letter.refused.as_deref().unwrap_or("未能送达 / not through");
+        let how = match &letter.refused {
+            Some(code) => code.as_str(),
+            None if letter.delays > 0 => "未能送达 / not through",
+            None => "等待送达 / waiting",
+        };
+        let age = now.since(letter.written_at).max(0) / MINUTE_MS;
         let (id, clinic, kind) = (letter.id, letter.clinic, letter.kind.zh());
         let again = letter.next_try_at.map_or_else(String::new, |at| at.to_rfc3339());
-        say(&format!("{id}  {clinic}  {kind}  {how}  {}  下次 / again {again}", letter.reason))?;
+        let reason = letter.reason;
+        say(&format!("{id}  {clinic}  {kind}  {how}  {age} 分钟 / min  {reason}  下次 / again {again}"))?;
     }
     say("立即重发 / offer again at once: relay-gateway letter offer-again [编号 / id]")
 }

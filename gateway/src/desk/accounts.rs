@@ -210,6 +210,7 @@ pub(super) async fn clinics(tx: &mut SqliteConnection) -> Result<Vec<ClinicRow>,
                 name: c.get("name")?,
                 online: c.get("online")?,
                 heard_at: c.time_or_none("heard_at")?,
+                clock_offset_ms: c.get("clock_offset_ms")?,
             })
         })
         .collect()

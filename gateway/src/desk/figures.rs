@@ -7,6 +7,7 @@ use relay_core::clock::{DAY_MS, UtcMs};
 use relay_core::sla::{SlaPolicy, StudyTimes, promise};
 use relay_core::study::{Class, Kind};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 use viewer_api::desk::{ClinicFigure, StageFigure, Throughput};
 
@@ -33,7 +34,9 @@ pub(super) async fn throughput(
     let studies = studies(tx, policy, day).await?;
     let today = |at: Option<UtcMs>| at.is_some_and(|at| at >= day);
     let count = |wanted: &dyn Fn(&&Counted) -> bool| studies.iter().filter(wanted).count() as u64;
-    let fell_due = |s: &&Counted| s.due_at >= day && s.due_at <= now;
+    // The clock of a study that lies with its clinic stands still, unless it had run out before.
+    let rests = |s: &Counted| s.times.pauses.running().is_some_and(|since| since < s.due_at);
+    let fell_due = |s: &&Counted| s.due_at >= day && s.due_at <= now && !rests(s);
     let on_time = |s: &&Counted| fell_due(s) && s.received_at.is_some_and(|at| at <= s.due_at);
     let oldest = |wanted: &dyn Fn(&&Counted) -> bool| {
         let first = studies.iter().filter(wanted).filter(|s| s.open).map(|s| s.arrived_at).min();
@@ -66,10 +69,13 @@ pub(super) async fn throughput(
     })
 }
 
-/// The studies that count: those that arrived or fell due since the day before, and the open ones; newest first.
-const COUNTED: &str = "SELECT s.id FROM work_item w JOIN study s ON s.id = w.study_id
-   WHERE s.arrived_at IS NOT NULL AND (s.arrived_at >= $1 OR w.promise_at >= $1
-     OR w.state NOT IN ('closed', 'withdrawn')) ORDER BY s.id DESC LIMIT $2";
+/// The studies that count: those that arrived or fell due since the day before, whether or not there is a work item of them
+/// yet, and the open ones; newest first. Each set has an index.
+const COUNTED: &str = "SELECT id FROM (
+     SELECT id FROM study WHERE arrived_at >= $1
+     UNION SELECT study_id FROM work_item WHERE promise_at >= $1
+     UNION SELECT study_id FROM work_item WHERE state IN ('waiting', 'claimed', 'drafted', 'signed', 'audited', 'retake_requested'))
+   ORDER BY id DESC LIMIT $2";
 
 async fn studies(
     tx: &mut SqliteConnection,
@@ -79,8 +85,10 @@ async fn studies(
     let since = day.plus_ms(-DAY_MS);
     let mut times = times(tx, since).await?;
     let sql = format!(
-        "SELECT s.id, s.clinic, s.kind, s.class, s.t0, s.arrived_at, s.first_object_at, w.state
-         FROM work_item w JOIN study s ON s.id = w.study_id WHERE s.id IN ({COUNTED})"
+        "SELECT s.id, s.clinic, s.kind, s.class, s.t0, s.arrived_at, s.first_object_at, w.state,
+           coalesce(s.clock_offset_ms, c.clock_offset_ms, 0) AS clock_offset_ms
+         FROM study s JOIN clinic c ON c.id = s.clinic LEFT JOIN work_item w ON w.study_id = s.id
+         WHERE s.arrived_at IS NOT NULL AND s.id IN ({COUNTED})"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(since.0)
@@ -88,27 +96,44 @@ async fn studies(
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("read the day's studies"))?;
-    let mut counted = Vec::with_capacity(rows.len());
+    if rows.len() as i64 >= MAX_STUDIES {
+        tracing::warn!(studies = MAX_STUDIES, "the figures leave older studies out");
+    }
+    let mut found = Vec::with_capacity(rows.len());
     for row in &rows {
         let id: i64 = Columns::of(row, "study", "?").get("id")?;
-        let key = id.to_string();
-        let c = Columns::of(row, "study", &key);
-        let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
-        let t0 = c.time("t0")?;
-        let times = StudyTimes { t0, ..times.remove(&id).unwrap_or_default() };
-        let promised = promise(policy, kind, class, &times);
-        let state: String = c.get("state")?;
-        counted.push(Counted {
-            clinic: c.get("clinic")?,
-            arrived_at: c.time("arrived_at")?,
-            first_object_at: c.time("first_object_at")?,
-            open: !matches!(state.as_str(), "closed" | "withdrawn"),
-            times,
-            due_at: promised.due_at,
-            received_at: promised.received_at,
-        });
+        match counted(policy, row, id, times.remove(&id).unwrap_or_default()) {
+            Ok(one) => found.push(one),
+            // One row that cannot be read takes no figure away from the others.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a study is left out of the figures"
+                );
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(counted)
+    Ok(found)
+}
+
+fn counted(policy: &SlaPolicy, row: &SqliteRow, id: i64, times: StudyTimes) -> Result<Counted, StoreError> {
+    let key = id.to_string();
+    let c = Columns::of(row, "study", &key);
+    let (kind, class): (Kind, Class) = (c.parsed("kind")?, c.parsed("class")?);
+    let times = StudyTimes { t0: c.time("t0")?, ..times };
+    let promised = promise(policy, kind, class, &times);
+    let state: Option<String> = c.get("state")?;
+    Ok(Counted {
+        clinic: c.get("clinic")?,
+        arrived_at: c.time("arrived_at")?,
+        // By the county's clock: the agent's may be an hour off.
+        first_object_at: c.time("first_object_at")?.plus_ms(c.get("clock_offset_ms")?),
+        open: !matches!(state.as_deref(), Some("closed" | "withdrawn")),
+        times,
+        due_at: promised.due_at,
+        received_at: promised.received_at,
+    })
 }
 
 /// The times of the studies that count, folded row by row as the database gives them: only events that move a clock, and

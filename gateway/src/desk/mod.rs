@@ -18,12 +18,14 @@ use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ObjectHash, PersonId, ReportId, Sha256, StudyKey};
 use relay_core::study::Kind;
 use relay_core::work_item::WorkItem;
+use sqlx::Sqlite;
+use sqlx::pool::PoolConnection;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use viewer_api::desk::{
     Account, AccountRow, ClinicRow, Draft, DraftText, Lease, LiveEvent, PatientFacts, RaiseCritical, Reader,
-    ReadingDesk, Role, Session, SignRequest, Signed, StudyView, Throughput, WorkFilter, WorkRow,
+    ReadingDesk, Role, Session, SignRequest, Signed, StudyView, Throughput, WorkFilter, WorkList,
 };
 
 /// Live events kept for a slow page; one that falls behind asks for what it missed.
@@ -105,6 +107,37 @@ impl CountyDesk {
         }
         let reason = format!("this account does not read {}", kind.word());
         Err(Refusal::new(Code::Forbidden, "kind", reason))
+    }
+
+    /// What is signed is withdrawn by who signed it, or by a reviewer.
+    async fn require_own_report(&self, reader: &Reader, item: i64) -> Result<(), Refusal> {
+        let author = queue::load(&mut *self.store.read().await?, &scope(reader), item).await?.item.author;
+        if author.is_none_or(|author| author == reader.id) || reader.roles.contains(&Role::Reviewer) {
+            return Ok(());
+        }
+        let reason = "a signed report is withdrawn by its author or by a reviewer";
+        Err(Refusal::new(Code::Forbidden, "role", reason))
+    }
+
+    /// A study's view with its versions held against what was signed. Where not even that can be read of them, none of their
+    /// words is shown; the images are.
+    async fn proven(
+        &self,
+        mut read: PoolConnection<Sqlite>,
+        study_id: i64,
+        mut view: StudyView,
+        now: UtcMs,
+    ) -> Result<StudyView, Refusal> {
+        let stated = match reports::stated(&mut read, study_id).await {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "signed versions cannot be read");
+                Vec::new()
+            }
+            stated => stated?,
+        };
+        drop(read);
+        self.press.proofs.mark(&self.store, &self.press.trust, stated, &mut view, now).await?;
+        Ok(view)
     }
 
     async fn lease_of(&self, item: i64, scope: &Scope) -> Result<Lease, Refusal> {
@@ -243,18 +276,13 @@ impl ReadingDesk for CountyDesk {
         Ok(accounts::clinics(&mut read).await?)
     }
 
-    async fn worklist(
-        &self,
-        reader: &Reader,
-        filter: &WorkFilter,
-        now: UtcMs,
-    ) -> Result<Vec<WorkRow>, Refusal> {
+    async fn worklist(&self, reader: &Reader, filter: &WorkFilter, now: UtcMs) -> Result<WorkList, Refusal> {
         let mut read = self.store.read().await?;
-        let mut rows = queue::rows(&mut read, &scope(reader), &reader.id, &reader.kinds, filter, now).await?;
-        for row in &mut rows {
+        let mut list = queue::rows(&mut read, &scope(reader), &reader.id, &reader.kinds, filter, now).await?;
+        for row in &mut list.rows {
             row.lease = row.lease.take().filter(|lease| now < lease.expires_at);
         }
-        Ok(rows)
+        Ok(list)
     }
 
     async fn claim(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<Lease, Refusal> {
@@ -288,14 +316,26 @@ impl ReadingDesk for CountyDesk {
         require(reader, Role::Reader)?;
         let kinds: Vec<Kind> =
             reader.kinds.iter().copied().filter(|k| kind.is_none_or(|w| w == *k)).collect();
-        let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
-        let claimed = self
-            .store
-            .write(move |tx| {
-                Box::pin(async move { queue::claim_next(tx, &policy, &scope, &kinds, &who, now).await })
-            })
-            .await?;
-        claimed.map(|(id, item)| lease(&item, &reader.name).map(|l| (id, l))).transpose()
+        let candidates =
+            queue::next_candidates(&mut *self.store.read().await?, &scope(reader), &kinds, now).await?;
+        for id in candidates {
+            let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
+            let claimed = self.store.write(move |tx| {
+                Box::pin(async move { queue::claim(tx, &policy, &scope, id, (&who, false), now).await })
+            });
+            match claimed.await {
+                Ok(item) => return lease(&item, &reader.name).map(|lease| Some((id, lease))),
+                // Somebody else was faster.
+                Err(StoreError::Refused(_)) => {}
+                // A case that cannot be read is told, and keeps nobody from the next.
+                Err(error @ StoreError::Corrupt { .. }) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(work_item = id, error, "a case cannot be claimed");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 
     async fn renew(&self, reader: &Reader, item: i64, epoch: u64, now: UtcMs) -> Result<Lease, Refusal> {
@@ -320,20 +360,15 @@ impl ReadingDesk for CountyDesk {
     async fn study(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<StudyView, Refusal> {
         let mut read = self.store.read().await?;
         let (study_id, row) = queue::by_item(&mut read, &scope(reader), item).await?;
-        let mut view = study::view(&mut read, &scope(reader), study_id, row).await?;
-        let stated = reports::stated(&mut read, study_id).await?;
-        drop(read);
-        self.press.proofs.mark(&self.store, &self.press.trust, stated, &mut view, now).await?;
-        Ok(view)
+        let view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        self.proven(read, study_id, view, now).await
     }
 
     async fn study_by_key(&self, reader: &Reader, key: &StudyKey, now: UtcMs) -> Result<StudyView, Refusal> {
         let mut read = self.store.read().await?;
         let (study_id, row) = queue::by_study(&mut read, &scope(reader), key).await?;
-        let mut view = study::view(&mut read, &scope(reader), study_id, row).await?;
-        let stated = reports::stated(&mut read, study_id).await?;
-        drop(read);
-        self.press.proofs.mark(&self.store, &self.press.trust, stated, &mut view, now).await?;
+        let view = study::view(&mut read, &scope(reader), study_id, row).await?;
+        let view = self.proven(read, study_id, view, now).await?;
         self.audit.record(reader.id.as_str(), "study.open_prior", &key.to_string(), true, now).await;
         Ok(view)
     }
@@ -462,6 +497,8 @@ impl ReadingDesk for CountyDesk {
         now: UtcMs,
     ) -> Result<(), Refusal> {
         require_any(reader, &[Role::Reader, Role::Reviewer])?;
+        self.require_kind(reader, item).await?;
+        self.require_own_report(reader, item).await?;
         let corrected =
             reports::correct_identity(&self.store, scope(reader), reader, item, patient, reason, now).await;
         let ok = corrected.is_ok();

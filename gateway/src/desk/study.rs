@@ -41,7 +41,7 @@ pub(super) async fn view(
         missing: row.objects.1.saturating_sub(row.objects.0),
         priors: certain,
         suspected,
-        versions: reports::versions(tx, study_id).await?,
+        versions: reports::versions_shown(tx, study_id).await?,
         critical: reports::critical_of_study(tx, study_id).await?,
         row,
     })

@@ -16,6 +16,8 @@ pub(super) const SLOW_DEVICE_MS: i64 = 10 * MINUTE_MS;
 pub(super) struct Known {
     /// Exam time by the device's clock.
     pub(super) exam: Option<UtcMs>,
+    /// It is of the agent's own clock, not of a device's.
+    pub(super) by_agent: bool,
     /// The agent or the file doubts it.
     pub(super) doubtful: bool,
     /// First object safe at the agent, by the agent's clock.
@@ -55,12 +57,21 @@ impl Known {
             Some(offset) if offset > SLOW_DEVICE_MS => (offset, true),
             _ => (0, false),
         };
-        let at = exam.plus_ms(device_offset_ms).plus_ms(self.clock_offset_ms);
-        let future = at.since(self.now) > self.max_future_ms || at.since(first) > self.max_future_ms;
-        if future || first.since(at) > MAX_AGE_MS {
-            return assumed;
-        }
-        T0 { at: at.min(self.now), suspect: self.doubtful || slow, device_offset_ms }
+        let plausible = |at: &UtcMs| {
+            at.since(self.now) <= self.max_future_ms
+                && at.since(first) <= self.max_future_ms
+                && first.since(*at) <= MAX_AGE_MS
+        };
+        let device_time = exam.plus_ms(device_offset_ms);
+        let corrected = Some(device_time.plus_ms(self.clock_offset_ms)).filter(plausible);
+        // A device that nobody knows yet need not share the clock of an agent that is far off: of both readings the one
+        // nearer to the arrival is taken, and marked where the other would have done as well.
+        let unknown = believed.is_none()
+            && !self.by_agent
+            && self.clock_offset_ms.saturating_abs() > self.max_future_ms;
+        let own = Some(device_time).filter(|at| unknown && plausible(at));
+        let Some(at) = corrected.into_iter().chain(own).max() else { return assumed };
+        T0 { at: at.min(self.now), suspect: self.doubtful || slow || own.is_some(), device_offset_ms }
     }
 }
 
@@ -74,6 +85,7 @@ mod tests {
     fn known() -> Known {
         Known {
             exam: Some(NOW.plus_ms(-5 * MINUTE_MS)),
+            by_agent: false,
             doubtful: false,
             first_object: NOW.plus_ms(-MINUTE_MS),
             clock_offset_ms: 0,
@@ -98,6 +110,24 @@ mod tests {
             ..known()
         };
         assert_eq!(known.t0(), T0 { at: NOW.plus_ms(-5 * MINUTE_MS), suspect: false, device_offset_ms: 0 });
+    }
+
+    #[test]
+    fn a_device_that_does_not_share_its_agents_wrong_clock_is_read_by_its_own_and_marked() {
+        for offset in [HOUR_MS, -HOUR_MS] {
+            // The agent is off, the device is right.
+            let known = Known {
+                first_object: known().first_object.plus_ms(-offset),
+                clock_offset_ms: offset,
+                ..known()
+            };
+            let expected = T0 { at: NOW.plus_ms(-5 * MINUTE_MS), suspect: true, device_offset_ms: 0 };
+            assert_eq!(known.t0(), expected, "{offset}");
+            // Once it is learnt that its times are those of the agent, they are corrected with them.
+            let learnt = Known { device: Some((4 * MINUTE_MS, MIN_SAMPLES)), ..known };
+            let shared = Known { exam: learnt.exam.map(|at| at.plus_ms(-offset)), ..learnt };
+            assert_eq!(shared.t0(), T0 { suspect: false, ..expected }, "{offset}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use manifest::ensure_clinic;
 pub(crate) use open::partial_name;
 pub use settle::settle;
 pub(crate) use settle::settle_with;
+pub(crate) use timing::CLOCK_TOLERATED_MS;
 pub use timing::clock_measured;
 
 use crate::link::ports::{ObjectState, ObjectWriter};

@@ -48,7 +48,7 @@ pub async fn settle(
     settle_with(tx, policy, id, false, now).await
 }
 
-/// As [`settle`]; `overdue` queues a study whose manifest is complete although objects are still missing.
+/// As [`settle`]; `overdue` queues a study of which something is here although more is to come: the rest does not come.
 pub(crate) async fn settle_with(
     tx: &mut SqliteConnection,
     policy: &SlaPolicy,
@@ -81,8 +81,7 @@ pub(super) async fn settle_in(
     if newly_complete {
         tell(batch, &study, &counts, "study.complete", None, now);
     }
-    let due =
-        study.class.is_urgent() || complete || (overdue && study.completeness == Completeness::Complete);
+    let due = study.class.is_urgent() || complete || overdue;
     if work_item(batch, &study, &counts, revised, due, now).await? {
         sla::refresh_in(batch, policy, id).await?;
     }

@@ -1,7 +1,7 @@
 //! Keeps the exam time with its text and source, learns device and agent clocks, and sets T0 by the rule of
 //! [`super::exam_time`].
 
-use super::exam_time::Known;
+use super::exam_time::{Known, MAX_AGE_MS};
 use super::facts::ExamFacts;
 use crate::sla;
 use crate::store::{Batch, Columns, StoreError, one_row};
@@ -50,20 +50,23 @@ pub(super) async fn learn(
 }
 
 /// Follows the smallest arrival minus exam time down at once and up slowly, so that a clock that was set right is believed
-/// again after some twenty studies.
+/// again after some twenty studies. What comes by hand, by upload or from a folder for all comes from no one device, and a date
+/// of the future is no clock to learn from.
 fn sample(batch: &mut Batch<'_>, id: i64, exam: UtcMs, now: UtcMs) {
     batch
         .add(
             "learn a device clock",
             "INSERT INTO device (clinic, source, offset_ms, samples, updated_at)
-             SELECT clinic, source, first_object_at - $2, 1, $3 FROM study WHERE id = $1
+             SELECT clinic, source, first_object_at - $2, 1, $3 FROM study
+             WHERE id = $1 AND source NOT IN ('send', 'folder', 'upload') AND $2 - first_object_at <= $4
              ON CONFLICT (clinic, source) DO UPDATE SET
                  offset_ms = min(excluded.offset_ms, offset_ms + (excluded.offset_ms - offset_ms) / 8),
                  samples = samples + 1, updated_at = excluded.updated_at",
         )
         .bind(id)
         .bind(exam.0)
-        .bind(now.0);
+        .bind(now.0)
+        .bind(MAX_AGE_MS);
 }
 
 /// Computes T0 again from what is stored.
@@ -80,7 +83,7 @@ pub(super) async fn retime(
                     coalesce(s.clock_offset_ms, c.clock_offset_ms) AS clock_offset_ms, s.clock_jumped,
                     d.offset_ms, d.samples
              FROM study s JOIN clinic c ON c.id = s.clinic
-             LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source
+             LEFT JOIN device d ON d.clinic = s.clinic AND d.source = s.source AND d.source NOT IN ('send', 'folder', 'upload')
              WHERE s.id = $1",
         )
         .bind(id);
@@ -92,6 +95,7 @@ pub(super) async fn retime(
     let (clock_offset_ms, jumped): (Option<i64>, bool) = (c.get("clock_offset_ms")?, c.get("clock_jumped")?);
     let known = Known {
         exam: c.time_or_none("exam_time_ms")?,
+        by_agent: source.as_deref().is_some_and(|s| s.starts_with(MANIFEST)),
         doubtful: source.is_some_and(|s| s.ends_with(DOUBTED)),
         first_object: c.time("first_object_at")?,
         // Not measured yet: no correction now, and a new T0 at the first measurement.
@@ -117,6 +121,8 @@ pub(super) async fn retime(
 
 /// A measured offset that differs from the one before by more than this is a clock that was set, not one that drifts.
 const CLOCK_JUMP_MS: i64 = 5 * SECOND_MS;
+/// A clinic's clock that is off by more than this is told.
+pub(crate) const CLOCK_TOLERATED_MS: i64 = 2 * SECOND_MS;
 /// Studies timed anew at one measurement: more than a clinic has open.
 const RETIME_LIMIT: i64 = 1_000;
 
@@ -149,6 +155,10 @@ pub async fn clock_measured(
         .await
         .map_err(StoreError::database("keep a clinic's clock"))?;
     one_row(&done, "clinic", clinic)?;
+    let off = |offset: i64| offset.saturating_abs() > CLOCK_TOLERATED_MS;
+    if off(offset_ms) && !before.is_some_and(off) {
+        tracing::warn!(%clinic, offset_ms, "a clinic's clock is off; its times are corrected by the link's measurement");
+    }
     let jumped =
         before.is_some_and(|before| offset_ms.saturating_sub(before).saturating_abs() > CLOCK_JUMP_MS);
     if before.is_some() && !jumped {

@@ -13,6 +13,9 @@ use relay_core::ids::Sha256;
 /// A certificate that ends within this time is to be renewed.
 const RENEW_BEFORE_MS: i64 = 30 * DAY_MS;
 
+/// Faults named in one line.
+const MAX_NAMED: usize = 5;
+
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,8 +192,45 @@ async fn database(store: &Store) -> Vec<Check> {
             },
         ));
     }
+    checks.push(check("clinics' clocks", "机构时钟", clocks(&mut tx).await));
+    checks.push(check("damaged rows", "损坏的记录", damaged_rows(&mut tx).await));
     checks.push(check("refused critical notices", "被拒收的危急值", refused_criticals(&mut tx).await));
     checks
+}
+
+/// A clinic whose clock is off has its times corrected by what the link measures; somebody should set it right all the same.
+async fn clocks(tx: &mut sqlx::SqliteConnection) -> Result<(Outcome, String), String> {
+    let off: Result<Vec<(String, i64)>, _> = sqlx::query_as(
+        "SELECT id, clock_offset_ms FROM clinic WHERE abs(clock_offset_ms) > $1 AND disabled_at IS NULL
+         ORDER BY abs(clock_offset_ms) DESC, id",
+    )
+    .bind(crate::ingest::CLOCK_TOLERATED_MS)
+    .fetch_all(tx)
+    .await;
+    match off.map_err(|error| error.to_string())?.as_slice() {
+        [] => Ok((Outcome::Ok, "none is off".to_owned())),
+        off => {
+            let named: Vec<String> =
+                off.iter().take(MAX_NAMED).map(|(id, ms)| format!("{id} {} s", -ms / 1_000)).collect();
+            let more = off.len() - named.len();
+            let more = if more > 0 { format!(", {more} more") } else { String::new() };
+            Ok((Outcome::Warning, format!("off: {}{more}: set the agent's clock", named.join(", "))))
+        }
+    }
+}
+
+/// Open work of which a part cannot be read is not on the readers' list, or not whole.
+async fn damaged_rows(tx: &mut sqlx::SqliteConnection) -> Result<(Outcome, String), String> {
+    let faults = crate::queue::damaged(tx).await.map_err(|error| error.to_string())?;
+    match faults.as_slice() {
+        [] => Ok((Outcome::Ok, "none".to_owned())),
+        faults => {
+            let named: Vec<String> = faults.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+            let more = faults.len() - named.len();
+            let more = if more > 0 { format!("; {more} more") } else { String::new() };
+            Err(format!("{}{more}: put the row right from a backup", named.join("; ")))
+        }
+    }
 }
 
 /// A critical notice that does not ring at the clinic must be told by telephone: nothing else here is as urgent.
@@ -208,5 +248,31 @@ async fn refused_criticals(tx: &mut sqlx::SqliteConnection) -> Result<(Outcome, 
             clinics.len(),
             clinics.join(", ")
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::samples::{Film, Lab, manifest, plain};
+    use relay_core::study::Class;
+
+    #[tokio::test]
+    async fn a_clinic_whose_clock_is_off_and_a_row_that_cannot_be_read_are_named() {
+        let lab = Lab::new().await;
+        let bytes = Film::default().bytes();
+        lab.deliver("a", &manifest(Class::Routine, vec![plain(&bytes)]), &[&bytes]).await;
+        let look = async || {
+            let mut tx = lab.store.read().await.unwrap();
+            (clocks(&mut tx).await.unwrap(), damaged_rows(&mut tx).await)
+        };
+        let (clock, rows) = look().await;
+        assert_eq!((clock.0, rows.unwrap().0), (Outcome::Ok, Outcome::Ok));
+        lab.execute("UPDATE clinic SET clock_offset_ms = 3600000").await;
+        lab.execute("UPDATE study SET class = 'bogus'").await;
+        let (clock, rows) = look().await;
+        assert_eq!(clock, (Outcome::Warning, "off: a -3600 s: set the agent's clock".to_owned()));
+        let rows = rows.unwrap_err();
+        assert!(rows.contains("table study, row 1, column class"), "{rows}");
     }
 }

@@ -282,6 +282,19 @@ impl NewAccount {
     }
 }
 
+/// Refuses a clinic that the county does not know: who serves it would see nothing, and nobody would know why.
+async fn require_clinics(store: &Store, clinics: &[ClinicId]) -> anyhow::Result<()> {
+    let mut tx = store.read().await?;
+    for clinic in clinics {
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM clinic WHERE id = $1")
+            .bind(clinic.as_str())
+            .fetch_optional(&mut *tx)
+            .await?;
+        anyhow::ensure!(known.is_some(), "field clinic: no clinic {clinic}; `clinic add` lists it");
+    }
+    Ok(())
+}
+
 /// What is shown once.
 #[derive(Clone, serde::Serialize)]
 pub struct Added {
@@ -322,6 +335,7 @@ pub async fn add_account(
             .await?
     };
     anyhow::ensure!(exists.is_none(), "account {} exists", new.id);
+    require_clinics(store, &new.clinics).await?;
     let problem = |p: viewer_api::problem::Problem| anyhow::anyhow!("{}", p.0);
     let hash = password::hash(&new.password, entropy).map_err(problem)?;
     let signs = new.signs_as();
@@ -384,13 +398,14 @@ fn demo_key(
 /// Sets which clinics a person serves.
 ///
 /// # Errors
-/// When there is no such account.
+/// When there is no such account, or no such clinic.
 pub async fn serve_clinics(
     store: &Store,
     id: &PersonId,
     clinics: &[ClinicId],
     now: UtcMs,
 ) -> anyhow::Result<()> {
+    require_clinics(store, clinics).await?;
     let (id, list) = (id.clone(), json!(clinics).to_string());
     store
         .write(move |tx| {

@@ -81,6 +81,10 @@ async fn an_account_names_the_field_that_is_wrong_and_shows_its_secret_once() {
         assert!(refused.unwrap_err().to_string().contains(field));
     }
     let new = reader("d1", "long enough", Some("246810"));
+    let unknown = people::add_account(&home, &store, new.clone(), NOW, &OsEntropy, &mut rng).await;
+    assert!(unknown.unwrap_err().to_string().contains("no clinic a"));
+    let listed = people::NewClinic { id: clinic("a"), name: "甲".into(), duty_phone: None, hours: None };
+    people::add_clinic(&store, listed, NOW).await.unwrap();
     let added = people::add_account(&home, &store, new.clone(), NOW, &OsEntropy, &mut rng).await.unwrap();
     assert!(added.totp_secret.is_some() && home.signers().join("d1.p12").is_file());
     let twice = people::add_account(&home, &store, new, NOW, &OsEntropy, &mut rng).await;
@@ -91,7 +95,11 @@ async fn an_account_names_the_field_that_is_wrong_and_shows_its_secret_once() {
         .await
         .unwrap();
     assert_eq!(stored, r#"["reader","reviewer"]["a"]["xray"]"#);
-    assert_eq!(audit::verify(&mut tx).await.unwrap().entries, 2);
+    assert_eq!(audit::verify(&mut tx).await.unwrap().entries, 3);
+    drop(tx);
+    let id = PersonId::parse("d1").unwrap();
+    let nowhere = people::serve_clinics(&store, &id, &[clinic("a"), clinic("b")], NOW).await;
+    assert!(nowhere.unwrap_err().to_string().contains("no clinic b"));
 }
 
 #[tokio::test]

@@ -72,18 +72,16 @@ async fn withdrawn(tx: &mut SqliteConnection, stored: &StoredItem) -> Result<boo
     .map_err(StoreError::database("look for a withdrawal"))
 }
 
-/// Claims the most urgent open item of the scope; `None` when there is none.
+/// The most urgent open items of the scope, first the one to claim next.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn claim_next(
+pub async fn next_candidates(
     tx: &mut SqliteConnection,
-    policy: &SlaPolicy,
     scope: &Scope,
     kinds_read: &[Kind],
-    who: &PersonId,
     now: UtcMs,
-) -> Result<Option<(i64, WorkItem)>, StoreError> {
+) -> Result<Vec<i64>, StoreError> {
     let words: Vec<&str> = kinds_read.iter().map(|k| k.word()).collect();
     let sql = format!(
         "SELECT w.id FROM work_item w JOIN study s ON s.id = w.study_id
@@ -94,23 +92,14 @@ pub async fn claim_next(
          {} LIMIT $4",
         order("$1")
     );
-    let candidates = sqlx::query(sqlx::AssertSqlSafe(sql))
+    sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
         .bind(now.0)
         .bind(serde_json::json!(words).to_string())
         .bind(scope.bind())
         .bind(NEXT_CANDIDATES)
-        .fetch_all(&mut *tx)
+        .fetch_all(tx)
         .await
-        .map_err(StoreError::database("look for the next case"))?;
-    for row in candidates {
-        let id: i64 = row.get("id");
-        match claim(tx, policy, scope, id, (who, false), now).await {
-            Ok(item) => return Ok(Some((id, item))),
-            Err(StoreError::Refused(_)) => {}
-            Err(other) => return Err(other),
-        }
-    }
-    Ok(None)
+        .map_err(StoreError::database("look for the next case"))
 }
 
 /// Renews a lease after input.

@@ -1,16 +1,21 @@
 //! The worklist: one query, most urgent first, scope inside.
 
 use crate::store::{Columns, Scope, StoreError};
+use futures::TryStreamExt as _;
 use relay_core::clock::UtcMs;
 use relay_core::codes::Code;
-use relay_core::ids::{PersonId, StudyKey};
+use relay_core::ids::{PersonId, ReportId, StudyKey};
+use relay_core::report::ReportKind;
 use relay_core::study::Kind;
+use relay_core::work_item::State;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use viewer_api::desk::{Lease, PatientFacts, WorkFilter, WorkRow};
+use viewer_api::desk::{Lease, PatientFacts, WorkFilter, WorkList, WorkRow};
 
 /// Rows of one answer at most: a page of a county's day.
 const MAX_ROWS: u32 = 1_000;
+/// Faults named at most: more say no more.
+const MAX_FAULTS: usize = 100;
 /// States shown when the filter names none.
 const OPEN_STATES: [&str; 4] = ["waiting", "claimed", "drafted", "signed"];
 /// Everything a row shows, in scope.
@@ -45,7 +50,7 @@ pub(super) fn order(now: &str) -> String {
     )
 }
 
-/// The list for a reader.
+/// The list for a reader. A row that cannot be read is left out and told; the others stand.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -56,7 +61,7 @@ pub async fn rows(
     kinds: &[Kind],
     filter: &WorkFilter,
     now: UtcMs,
-) -> Result<Vec<WorkRow>, StoreError> {
+) -> Result<WorkList, StoreError> {
     let states = if filter.states.is_empty() {
         serde_json::json!(OPEN_STATES)
     } else {
@@ -65,11 +70,12 @@ pub async fn rows(
     let kinds: Vec<&str> =
         kinds.iter().filter(|k| filter.kind.is_none_or(|wanted| wanted == **k)).map(|k| k.word()).collect();
     let sql = format!(
-        "{SELECT} AND (w.state IN (SELECT value FROM json_each($2)) OR ($8 AND EXISTS (SELECT 1 FROM attention t
+        "{} AND (w.state IN (SELECT value FROM json_each($2)) OR ($8 AND EXISTS (SELECT 1 FROM attention t
            WHERE t.work_item = w.id AND t.settled_at IS NULL))) AND s.kind IN (SELECT value FROM json_each($3))
          AND ($4 = 0 OR w.lease_holder = $5 OR w.author = $5 OR EXISTS (SELECT 1 FROM attention t WHERE t.work_item = w.id AND t.settled_at IS NULL AND t.owner = $5))
          AND ($6 IS NULL OR instr(lower(coalesce(p.name, '') || ' ' || coalesce(p.local_id, '') || ' ' || c.name
               || ' ' || s.uid || ' ' || s.item), lower($6)) > 0){} LIMIT $7",
+        SELECT.replacen("SELECT", "SELECT count(*) OVER () AS total,", 1),
         order("$9")
     );
     let text = filter.text.as_deref().map(str::trim).filter(|t| !t.is_empty());
@@ -87,7 +93,51 @@ pub async fn rows(
         .fetch_all(tx)
         .await
         .map_err(StoreError::database("read the worklist"))?;
-    found.iter().map(row).collect()
+    let total = match found.first() {
+        Some(first) => Columns::of(first, "work_item", "list").unsigned("total")?,
+        None => 0,
+    };
+    let mut list = WorkList { total, ..WorkList::default() };
+    for found in &found {
+        let mut faults = Vec::new();
+        match row(found, &mut faults) {
+            Ok(row) => list.rows.push(row),
+            Err(error @ StoreError::Corrupt { .. }) => faults.push(error),
+            Err(error) => return Err(error),
+        }
+        list.damaged += u64::from(!faults.is_empty());
+        faults.iter().for_each(told);
+    }
+    Ok(list)
+}
+
+fn told(error: &StoreError) {
+    tracing::error!(error = error as &dyn std::error::Error, "a row of the worklist is damaged");
+}
+
+/// What cannot be read of work that is not at its end, by table, row and column: `doctor` names it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn damaged(tx: &mut SqliteConnection) -> Result<Vec<StoreError>, StoreError> {
+    let sql = format!("{SELECT} AND w.state NOT IN ('closed', 'withdrawn') ORDER BY w.id");
+    let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(Scope::County.bind()).fetch(tx);
+    let mut faults = Vec::new();
+    while let Some(found) = rows.try_next().await.map_err(StoreError::database("read the open work"))? {
+        let key = Columns::of(&found, "work_item", "?").get::<i64>("id")?.to_string();
+        if let Err(error) = Columns::of(&found, "work_item", &key).parsed::<State>("state") {
+            faults.push(error);
+        }
+        match row(&found, &mut faults) {
+            Ok(_) => {}
+            Err(error @ StoreError::Corrupt { .. }) => faults.push(error),
+            Err(error) => return Err(error),
+        }
+        if faults.len() >= MAX_FAULTS {
+            break;
+        }
+    }
+    Ok(faults)
 }
 
 /// One row by work item, in scope.
@@ -123,25 +173,31 @@ fn single(found: Result<Option<SqliteRow>, sqlx::Error>) -> Result<(i64, WorkRow
     let found = found.map_err(StoreError::database("read a row of the worklist"))?;
     let found =
         found.ok_or_else(|| StoreError::refuse(Code::NotFound, "study", "no such study for this reader"))?;
-    let work_row = row(&found)?;
+    let mut faults = Vec::new();
+    let work_row = row(&found, &mut faults)?;
+    faults.iter().for_each(told);
     let key = work_row.id.to_string();
     Ok((Columns::of(&found, "work_item", &key).get("study_id")?, work_row))
 }
 
-fn row(found: &SqliteRow) -> Result<WorkRow, StoreError> {
+/// What is damaged of the report goes to `faults`: the study and its images are to be read all the same.
+fn row(found: &SqliteRow, faults: &mut Vec<StoreError>) -> Result<WorkRow, StoreError> {
     let id: i64 = Columns::of(found, "work_item", "?").get("id")?;
     let key = id.to_string();
     let c = Columns::of(found, "work_item", &key);
-    let report = match (c.parsed_or_none("report")?, c.parsed_or_none("report_kind")?) {
-        (Some(report), Some(kind)) => Some((report, c.unsigned("version")?, kind)),
-        _ => None,
-    };
+    let report = report(c).unwrap_or_else(|error| {
+        faults.push(error);
+        None
+    });
+    // The faults of its study name the study's row.
+    let study = Columns::of(found, "work_item", "?").get::<i64>("study_id")?.to_string();
+    let s = Columns::of(found, "study", &study);
     Ok(WorkRow {
         id,
-        study: StudyKey { clinic: c.parsed("clinic")?, uid: c.parsed("uid")? },
+        study: StudyKey { clinic: s.parsed("clinic")?, uid: s.parsed("uid")? },
         clinic_name: c.get("clinic_name")?,
-        class: c.parsed("class")?,
-        kind: c.parsed("kind")?,
+        class: s.parsed("class")?,
+        kind: s.parsed("kind")?,
         state: c.get("state")?,
         lease: lease(c)?,
         patient: patient(c)?,
@@ -152,13 +208,21 @@ fn row(found: &SqliteRow) -> Result<WorkRow, StoreError> {
         due_at: c.time_or_none("due_at")?,
         due_stage: c.get("due_stage")?,
         promise_at: c.time_or_none("promise_at")?,
-        objects: (c.unsigned("objects_here")?, c.unsigned("objects_announced")?),
-        completeness: c.parsed("completeness")?,
+        objects: (s.unsigned("objects_here")?, s.unsigned("objects_announced")?),
+        completeness: s.parsed("completeness")?,
         report,
         delivery: c.get("delivery")?,
         author: c.parsed_or_none("author")?,
         attention: c.json("attention")?,
         critical_open: c.get("critical_open")?,
+    })
+}
+
+/// The newest signed version, where there is one.
+fn report(c: Columns<'_>) -> Result<Option<(ReportId, u32, ReportKind)>, StoreError> {
+    Ok(match (c.parsed_or_none("report")?, c.parsed_or_none("report_kind")?) {
+        (Some(report), Some(kind)) => Some((report, c.unsigned("version")?, kind)),
+        _ => None,
     })
 }
 

@@ -5,7 +5,7 @@ mod claim;
 mod item;
 mod list;
 
-pub use claim::{claim, claim_next, expire_leases, release, renew};
+pub use claim::{claim, expire_leases, next_candidates, release, renew};
 pub use item::{StoredItem, load, save};
 pub(crate) use list::patient as patient_of;
-pub use list::{by_item, by_study, rows};
+pub use list::{by_item, by_study, damaged, rows};

@@ -2,7 +2,7 @@
 //! transaction (version, state, letter, event). A step that fails leaves the draft as it was.
 
 use super::bytes::off_thread;
-use super::content::{StudyFacts, Wanted};
+use super::content::{StudyFacts, Wanted, unfinished};
 use super::draft::load_draft;
 use super::press::{Press, Pressed, check_seen, next_version, report_id, sign_error};
 use super::release::release;
@@ -137,6 +137,7 @@ impl AuthorJob {
         let wanted = Wanted {
             text: &self.text,
             kind: self.kind,
+            becomes: self.becomes,
             report_id: id.to_string(),
             version,
             reason: self.reason.clone(),
@@ -144,7 +145,7 @@ impl AuthorJob {
             reviewer: None,
             single_reader: self.required == 1 && self.kind != ReportKind::Preliminary,
             demo: signer.is_demo(),
-            remarks: None,
+            remarks: unfinished(&self.facts),
         };
         let printed = self.press.print(&self.facts, &wanted, &self.blobs)?;
         let manifest = SignedManifest {

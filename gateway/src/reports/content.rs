@@ -1,5 +1,6 @@
 //! From the store's facts to what a report says.
 
+use super::exam;
 use super::files::{FileFacts, Source};
 use super::text::text_of;
 use crate::queue::{self, StoredItem};
@@ -7,10 +8,11 @@ use crate::store::{Columns, Scope, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::formats::text::written_name;
-use relay_core::study::{Class, Kind, StudyContext, StudyRevision};
+use relay_core::study::{Class, Completeness, Kind, StudyContext, StudyRevision};
 use relay_report as paper;
-use relay_report::limits::{MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS, MAX_VIEWS};
+use relay_report::limits::{MAX_CRITICALS, MAX_LINE_CHARS, MAX_NAME_CHARS, MAX_NOTE_CHARS};
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeMap;
 use viewer_api::desk::{DraftText, PatientFacts, ReportVersion, WorkRow};
 
@@ -48,16 +50,14 @@ pub struct StudyFacts {
     pub modality: String,
     /// Views in order, e.g. `PA`, `LL`.
     pub views: Vec<String>,
-    /// Body part as the files say.
-    pub body_part: Option<String>,
-    /// `L`, `R`, `B` when the files agree.
-    pub laterality: Option<String>,
+    /// Body parts with their sides (`L`, `R`, `B` or nothing) as the files say, each pair once.
+    pub parts: Vec<(String, String)>,
     /// Which life of the store this is: see [`crate::store::incarnation`].
     pub incarnation: String,
     /// Signed versions so far.
     pub versions: Vec<ReportVersion>,
-    /// Newest critical notice: code, finding, told to, when, read back.
-    pub critical: Option<paper::Critical>,
+    /// Critical notices in the order in which they were raised: code, finding, told to, when, read back.
+    pub criticals: Vec<paper::Critical>,
 }
 
 impl StudyFacts {
@@ -89,17 +89,18 @@ impl StudyFacts {
         .fetch_all(&mut *tx)
         .await
         .map_err(StoreError::database("read objects"))?;
-        let column = |name: &'static str| -> Result<Vec<String>, StoreError> {
-            let mut values = Vec::new();
-            for object in &objects {
-                let value: String = Columns::of(object, "object", &key).get(name)?;
-                if !value.is_empty() && !values.contains(&value) {
-                    values.push(value);
-                }
+        let (mut views, mut parts) = (Vec::new(), Vec::new());
+        for object in &objects {
+            let c = Columns::of(object, "object", &key);
+            let view: String = c.get("view_position")?;
+            if !view.is_empty() && !views.contains(&view) {
+                views.push(view);
             }
-            Ok(values)
-        };
-        let (views, parts, sides) = (column("view_position")?, column("body_part")?, column("laterality")?);
+            let part: (String, String) = (c.get("body_part")?, c.get("laterality")?);
+            if !(part.0.is_empty() && part.1.is_empty()) && !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
         let source = |row| {
             let c = Columns::of(row, "object", &key);
             let (hash, kind) = (c.hash("hash")?, c.parsed("kind")?);
@@ -109,9 +110,7 @@ impl StudyFacts {
         let (clinic_code, licenses) = (clinic_code(tx, &row).await?, licenses(tx).await?);
         let incarnation = crate::store::incarnation(tx).await?;
         let versions = super::versions(tx, study_id).await?;
-        let critical = critical(tx, study_id).await?;
-        let laterality = if sides.len() == 1 { sides.into_iter().next() } else { None };
-        let body_part = parts.into_iter().next();
+        let criticals = criticals(tx, study_id).await?;
         Ok(Self {
             stored,
             row,
@@ -122,11 +121,10 @@ impl StudyFacts {
             licenses,
             modality,
             views,
-            body_part,
-            laterality,
+            parts,
             incarnation,
             versions,
-            critical,
+            criticals,
         })
     }
 
@@ -154,22 +152,31 @@ async fn licenses(tx: &mut SqliteConnection) -> Result<BTreeMap<String, String>,
     Ok(rows.into_iter().collect())
 }
 
-async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<paper::Critical>, StoreError> {
-    let found = sqlx::query(
-        "SELECT code, text_id, read_back_by, read_back_at FROM critical WHERE study_id = $1
-         ORDER BY id DESC LIMIT 1",
+/// All of a study's; beyond what paper holds the newest.
+async fn criticals(tx: &mut SqliteConnection, study_id: i64) -> Result<Vec<paper::Critical>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT * FROM (SELECT id, code, text_id, read_back_by, read_back_at FROM critical WHERE study_id = $1
+           ORDER BY id DESC LIMIT $2) ORDER BY id",
     )
     .bind(study_id)
-    .fetch_optional(&mut *tx)
+    .bind(i64::try_from(MAX_CRITICALS).unwrap_or(i64::MAX))
+    .fetch_all(&mut *tx)
     .await
-    .map_err(StoreError::database("read a critical notice"))?;
-    let Some(row) = found else { return Ok(None) };
-    let key = study_id.to_string();
-    let c = Columns::of(&row, "critical", &key);
+    .map_err(StoreError::database("read critical notices"))?;
+    let mut criticals = Vec::with_capacity(rows.len());
+    for row in &rows {
+        criticals.push(critical(tx, row).await?);
+    }
+    Ok(criticals)
+}
+
+async fn critical(tx: &mut SqliteConnection, row: &SqliteRow) -> Result<paper::Critical, StoreError> {
+    let key = Columns::of(row, "critical", "?").get::<i64>("id")?.to_string();
+    let c = Columns::of(row, "critical", &key);
     let words: serde_json::Value = text_of(tx, c.get("text_id")?).await?;
     // Paper says who was told and when, or that nobody has read it back yet: a notice in the clinic's store told no person.
     let read_back = c.time_or_none("read_back_at")?;
-    Ok(Some(paper::Critical {
+    Ok(paper::Critical {
         code: c.get("code")?,
         name: match printable(
             words.get("finding").and_then(|f| f.as_str()).unwrap_or_default(),
@@ -183,7 +190,7 @@ async fn critical(tx: &mut SqliteConnection, study_id: i64) -> Result<Option<pap
             .and_then(|name| printable(&name, MAX_NAME_CHARS)),
         notified_at: read_back.map(|t| t.0),
         read_back: read_back.is_some(),
-    }))
+    })
 }
 
 /// What is signed now, apart from the facts.
@@ -193,6 +200,8 @@ pub(super) struct Wanted<'a> {
     pub text: &'a DraftText,
     /// Standing of the new version.
     pub kind: relay_core::report::ReportKind,
+    /// What it is in the end: the same, or what a preliminary version becomes under the second signature.
+    pub becomes: relay_core::report::ReportKind,
     /// Report id.
     pub report_id: String,
     /// Version over all kinds.
@@ -265,7 +274,9 @@ pub(super) fn content(
         report_no: wanted.report_id.to_uppercase(),
         version: facts.paper_version(wanted.kind),
         kind: paper_kind(wanted.kind),
-        exam_kind: if is_ecg { paper::ExamKind::Ecg } else { paper::ExamKind::Xray },
+        becomes: (wanted.kind == relay_core::report::ReportKind::Preliminary)
+            .then(|| paper_kind(wanted.becomes)),
+        exam_kind: exam::kind(row.kind, &facts.modality),
         replaces: replaces(facts, wanted),
         study: paper::StudyKey {
             clinic_id: row.study.clinic.to_string(),
@@ -281,7 +292,7 @@ pub(super) fn content(
             ..patient(&row.patient, facts.context.phone.as_deref(), row.t0)
         },
         request: request(row.class, &facts.context, files),
-        exam: exam(facts, files),
+        exam: exam::of(facts, files),
         text: paper::ReportText {
             findings: wanted.text.findings.trim().to_owned(),
             impression: wanted.text.impression.trim().to_owned(),
@@ -293,7 +304,7 @@ pub(super) fn content(
             "negative" => paper::ResultFlag::Negative,
             _ => paper::ResultFlag::Undetermined,
         },
-        critical: facts.critical.clone(),
+        criticals: facts.criticals.clone(),
         ecg: if is_ecg {
             paper::EcgFindings { class: ecg_class(&wanted.text.ecg_class), ..files.ecg.clone() }
         } else {
@@ -304,6 +315,14 @@ pub(super) fn content(
         single_reader: wanted.single_reader,
         signer_demo: wanted.demo,
         mutual_recognition: None,
+    })
+}
+
+/// What paper says of a study that its clinic has not finished: everything announced is here, and more may come.
+pub(super) fn unfinished(facts: &StudyFacts) -> Option<String> {
+    let row = &facts.row;
+    (row.completeness == Completeness::Partial && row.objects.0 >= row.objects.1).then(|| {
+        format!("签名时机构尚未确认检查完成，本报告仅据已到达的 {} 幅（份）资料作出。", row.objects.0)
     })
 }
 
@@ -437,49 +456,6 @@ fn request(class: Class, context: &StudyContext, files: &FileFacts) -> paper::Re
             Class::Complex => paper::PriorityClass::Complex,
             Class::Screening => paper::PriorityClass::Screening,
         },
-    }
-}
-
-fn view_words(view: &str) -> String {
-    match view {
-        "PA" => "后前位".to_owned(),
-        "AP" => "前后位".to_owned(),
-        "LL" | "LLAT" => "左侧位".to_owned(),
-        "RL" | "RLAT" => "右侧位".to_owned(),
-        "LAT" => "侧位".to_owned(),
-        other => other.to_owned(),
-    }
-}
-
-fn exam(facts: &StudyFacts, files: &FileFacts) -> paper::Exam {
-    let row = &facts.row;
-    let is_ecg = row.kind == Kind::Ecg;
-    let fallback = if is_ecg { "常规心电图" } else { "X线摄影" };
-    paper::Exam {
-        modality: printable(&facts.modality, MAX_NAME_CHARS)
-            .unwrap_or_else(|| if is_ecg { "ECG" } else { "OT" }.to_owned()),
-        item: printable(&row.item, MAX_LINE_CHARS).unwrap_or_else(|| fallback.to_owned()),
-        item_code: None,
-        body_part: facts.body_part.as_deref().and_then(|part| printable(part, MAX_LINE_CHARS)),
-        laterality: match facts.laterality.as_deref() {
-            Some("L") => Some(paper::Laterality::Left),
-            Some("R") => Some(paper::Laterality::Right),
-            Some("B") => Some(paper::Laterality::Both),
-            _ => None,
-        },
-        views: facts
-            .views
-            .iter()
-            .filter_map(|v| printable(&view_words(v), MAX_LINE_CHARS))
-            .take(MAX_VIEWS)
-            .collect(),
-        method: files.method.clone(),
-        device: files.device.clone(),
-        technician: files.technician.clone(),
-        image_no: files.image_no.clone(),
-        performed_at: row.t0.0,
-        time_suspect: row.time_suspect,
-        comparison: None,
     }
 }
 

@@ -116,48 +116,76 @@ const ESCALATE_BATCH: i64 = 200;
 /// Who is to be told next, by step, while nobody has read a notice back.
 const LADDER: [&str; 3] = ["second_contact", "duty_chief", "county_emergency"];
 
-/// Takes the steps of the ladder that are due for notices that nobody has read back: an event for each, which the pages of the
-/// reading room ring for. Idempotent; a step is taken once, and late ones are taken together after an outage.
+/// A step of the ladder: its number, how long after the notice, who is told.
+type Step = (i64, i64, &'static str);
+
+fn ladder(policy: &SlaPolicy) -> Vec<Step> {
+    (1..).zip(&policy.critical.escalate_ms).zip(LADDER).map(|((step, ms), to)| (step, *ms, to)).collect()
+}
+
+/// Notices that nobody has read back and of which a step may be due, the oldest first.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn escalate(tx: &mut SqliteConnection, policy: &SlaPolicy, now: UtcMs) -> Result<u64, StoreError> {
-    let ladder: Vec<(i64, i64, &str)> =
-        (1..).zip(&policy.critical.escalate_ms).zip(LADDER).map(|((step, ms), to)| (step, *ms, to)).collect();
-    let Some(first_ms) = ladder.first().map(|(_, ms, _)| *ms) else { return Ok(0) };
-    let rows = sqlx::query(
-        "SELECT k.id, k.raised_at, k.escalated, k.letter, w.id AS item FROM critical k
-         JOIN work_item w ON w.study_id = k.study_id
-         WHERE k.read_back_at IS NULL AND k.raised_at <= $1 AND k.escalated < $2 ORDER BY k.raised_at LIMIT $3",
+pub async fn unread(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    now: UtcMs,
+) -> Result<Vec<i64>, StoreError> {
+    let ladder = ladder(policy);
+    let Some(first_ms) = ladder.first().map(|(_, ms, _)| *ms) else { return Ok(Vec::new()) };
+    sqlx::query_scalar(
+        "SELECT id FROM critical WHERE read_back_at IS NULL AND raised_at <= $1 AND escalated < $2
+         ORDER BY escalated, raised_at LIMIT $3",
     )
     .bind(now.plus_ms(-first_ms).0)
     .bind(i64::try_from(ladder.len()).unwrap_or(i64::MAX))
     .bind(ESCALATE_BATCH)
-    .fetch_all(&mut *tx)
+    .fetch_all(tx)
     .await
-    .map_err(StoreError::database("look for notices that nobody has read back"))?;
+    .map_err(StoreError::database("look for notices that nobody has read back"))
+}
+
+/// Takes the steps of the ladder that are due for a notice that nobody has read back: an event for each, which the pages of
+/// the reading room ring for. Idempotent; a step is taken once, and late ones are taken together after an outage.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn escalate(
+    tx: &mut SqliteConnection,
+    policy: &SlaPolicy,
+    notice: i64,
+    now: UtcMs,
+) -> Result<u64, StoreError> {
+    let found = sqlx::query(
+        "SELECT k.raised_at, k.escalated, k.letter, w.id AS item FROM critical k
+         JOIN work_item w ON w.study_id = k.study_id WHERE k.id = $1 AND k.read_back_at IS NULL",
+    )
+    .bind(notice)
+    .fetch_optional(&mut *tx)
+    .await
+    .map_err(StoreError::database("read a critical notice"))?;
+    let Some(row) = found else { return Ok(0) };
+    let key = notice.to_string();
+    let c = Columns::of(&row, "critical", &key);
+    let (raised_at, done): (UtcMs, i64) = (c.time("raised_at")?, c.get("escalated")?);
+    let stored = queue::load(tx, &Scope::County, c.get("item")?).await?;
+    let letter: String = c.get("letter")?;
     let mut taken = 0;
-    for row in &rows {
-        let key = Columns::of(row, "critical", "?").get::<i64>("id")?.to_string();
-        let c = Columns::of(row, "critical", &key);
-        let (raised_at, done): (UtcMs, i64) = (c.time("raised_at")?, c.get("escalated")?);
-        let stored = queue::load(tx, &Scope::County, c.get("item")?).await?;
-        let letter: String = c.get("letter")?;
-        for (step, ms, to) in
-            ladder.iter().filter(|(step, ms, _)| *step > done && raised_at.plus_ms(*ms) <= now)
-        {
-            sqlx::query("UPDATE critical SET escalated = $2 WHERE id = $1")
-                .bind(c.get::<i64>("id")?)
-                .bind(step)
-                .execute(&mut *tx)
-                .await
-                .map_err(StoreError::database("take a step of the ladder"))?;
-            tracing::warn!(%letter, step, to, "a critical notice has not been read back");
-            let facts = serde_json::json!({ "step": step, "to": to, "after_ms": ms });
-            event::append(tx, stored.event("county", "critical.escalated", letter.clone(), facts, now))
-                .await?;
-            taken += 1;
+    for (step, ms, to) in ladder(policy) {
+        if step <= done || raised_at.plus_ms(ms) > now {
+            continue;
         }
+        sqlx::query("UPDATE critical SET escalated = $2 WHERE id = $1")
+            .bind(notice)
+            .bind(step)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("take a step of the ladder"))?;
+        tracing::warn!(%letter, step, to, "a critical notice has not been read back");
+        let facts = serde_json::json!({ "step": step, "to": to, "after_ms": ms });
+        event::append(tx, stored.event("county", "critical.escalated", letter.clone(), facts, now)).await?;
+        taken += 1;
     }
     Ok(taken)
 }

@@ -2,7 +2,7 @@
 //! the author signed: not what a row says of them.
 
 use super::bytes::{off_thread, read_package};
-use super::content::{StudyFacts, Wanted, signed_words};
+use super::content::{StudyFacts, Wanted, signed_words, unfinished};
 use super::draft::check_text;
 use super::press::{Press, Pressed, check_seen, next_version, report_id, sign_error};
 use super::release::release;
@@ -172,6 +172,10 @@ pub(super) fn trimmed(text: &DraftText) -> DraftText {
     }
 }
 
+fn joined(remarks: [Option<String>; 2]) -> Option<String> {
+    remarks.into_iter().flatten().reduce(|one, other| one + &other)
+}
+
 struct ReviewJob {
     press: Press,
     blobs: BlobStore,
@@ -195,6 +199,7 @@ impl ReviewJob {
         let wanted = Wanted {
             text: &text,
             kind,
+            becomes: kind,
             report_id: id.to_string(),
             version,
             reason: self.author.reason.clone(),
@@ -202,7 +207,7 @@ impl ReviewJob {
             reviewer: Some((self.reader.name.clone(), self.reader.id.to_string(), self.now)),
             single_reader: false,
             demo: signer.is_demo(),
-            remarks: self.author.changed_since(&self.facts),
+            remarks: joined([self.author.changed_since(&self.facts), unfinished(&self.facts)]),
         };
         let printed = self.press.print(&self.facts, &wanted, &self.blobs)?;
         let review = ReviewManifest {

@@ -112,7 +112,7 @@ pub async fn connected(tx: &mut SqliteConnection, clinic: &ClinicId, now: UtcMs)
     .map_err(StoreError::database("offer letters again"))
 }
 
-/// A letter that waits although it was tried.
+/// A letter that waits for its receipt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Unreceived {
     /// Which letter.
@@ -135,19 +135,21 @@ pub struct Unreceived {
     pub next_try_at: Option<UtcMs>,
 }
 
-/// Letters that did not get through, critical notices first, at most `limit`.
+/// Letters without a receipt, tried or not, critical notices first, at most `limit`. A word of progress counts once it was
+/// refused or delayed: until then a newer one may take its place.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn unreceived(tx: &mut SqliteConnection, limit: i64) -> Result<Vec<Unreceived>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM letter WHERE received_at IS NULL AND superseded_at IS NULL AND refusals + delays > 0
+        "SELECT * FROM letter WHERE received_at IS NULL AND superseded_at IS NULL
+           AND (refusals + delays > 0 OR kind <> 'study_status')
          ORDER BY priority, written_at, id LIMIT $1",
     )
     .bind(limit)
     .fetch_all(tx)
     .await
-    .map_err(StoreError::database("read letters that did not get through"))?;
+    .map_err(StoreError::database("read letters without a receipt"))?;
     rows.iter()
         .map(|row| {
             let id: LetterId = Columns::of(row, "letter", "?").parsed("id")?;

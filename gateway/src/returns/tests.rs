@@ -234,6 +234,9 @@ async fn a_note_that_is_not_by_the_device_or_reuses_an_id_is_refused() {
 async fn a_refused_letter_is_told_once_and_offered_again_after_growing_pauses() {
     let lab = lab_with_report("final").await;
     let (returns, a) = (returns(&lab), clinic("a"));
+    // What was never tried waits as well: its clinic may be off line.
+    let waiting = unreceived(&mut lab.store.read().await.unwrap(), 10).await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].refused.as_deref(), waiting[0].delays), (1, None, 0));
     let refusal = Refusal::new(Code::ReportInvalid, "report.pdf", "digest differs");
     returns.refused(&a, &letter_id("l1"), &refusal, NOW).await.unwrap();
     assert!(returns.pending(&a, 10, NOW).await.unwrap().is_empty());

@@ -2,7 +2,7 @@
 
 pub mod watch;
 
-use crate::store::{Batch, Columns, StoreError, StoredEvent};
+use crate::store::{Batch, Columns, Store, StoreError, StoredEvent};
 use relay_core::clock::UtcMs;
 use relay_core::report::ReportKind;
 use relay_core::sla::{CorrectionTimes, SlaPolicy, StudyTimes, next_due, promise};
@@ -59,14 +59,13 @@ impl<'a> Moment<'a> {
 #[derive(Debug, Clone)]
 pub struct Fold {
     times: StudyTimes,
-    paused_at: Option<UtcMs>,
 }
 
 impl Fold {
     /// Before the first event.
     #[must_use]
     pub fn new(t0: UtcMs) -> Self {
-        Self { times: StudyTimes { t0, ..StudyTimes::default() }, paused_at: None }
+        Self { times: StudyTimes { t0, ..StudyTimes::default() } }
     }
 
     /// One event more.
@@ -91,12 +90,11 @@ impl Fold {
             kinds::OPENED if preliminary => &mut times.prelim_opened,
             kinds::OPENED => &mut times.opened,
             kinds::RETAKE_REQUESTED => {
-                self.paused_at.get_or_insert(at);
+                times.pauses.begin(at);
                 return;
             }
             kinds::RETAKEN => {
-                let paused = self.paused_at.take().map_or(0, |from| at.since(from).max(0));
-                times.paused_ms = times.paused_ms.saturating_add(paused);
+                times.pauses.end(at);
                 return;
             }
             _ => return,
@@ -144,6 +142,63 @@ pub async fn refresh(tx: &mut SqliteConnection, policy: &SlaPolicy, study_id: i6
     let mut batch = Batch::on(tx);
     refresh_in(&mut batch, policy, study_id).await?;
     batch.run().await
+}
+
+/// Work items whose deadlines are computed anew in one transaction.
+const REFRESH_BATCH: i64 = 200;
+
+/// Brings the deadlines of open work in line with the policy when that is another than at the last start. A study that cannot
+/// be judged keeps no other waiting.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn refresh_open(store: &Store, policy: &SlaPolicy) -> Result<(), StoreError> {
+    let digest = blake3::hash(format!("{policy:?}").as_bytes()).to_hex().to_string();
+    let before: Option<String> = sqlx::query_scalar("SELECT value FROM site WHERE key = 'policy'")
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(StoreError::database("read the policy of the last start"))?;
+    if before.as_ref() == Some(&digest) {
+        return Ok(());
+    }
+    let mut after = 0;
+    loop {
+        let studies: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT id, study_id FROM work_item WHERE id > $1 AND state NOT IN ('closed', 'withdrawn') ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(REFRESH_BATCH)
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(StoreError::database("read open work"))?;
+        let Some((last, _)) = studies.last() else { break };
+        after = *last;
+        for (_, study) in studies {
+            let policy = policy.clone();
+            let done = store.write(move |tx| Box::pin(async move { refresh(tx, &policy, study).await }));
+            if let Err(error) = done.await {
+                tracing::error!(
+                    study,
+                    error = &error as &dyn std::error::Error,
+                    "deadlines stay as they were"
+                );
+            }
+        }
+    }
+    store
+        .write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO site (key, value) VALUES ('policy', $1) ON CONFLICT (key) DO UPDATE SET value = $1",
+                )
+                .bind(digest)
+                .execute(tx)
+                .await
+                .map(|_| ())
+                .map_err(StoreError::database("record the policy"))
+            })
+        })
+        .await
 }
 
 /// As [`refresh`], with the caller's other statements.
@@ -202,6 +257,7 @@ pub(crate) fn report_kind(c: Columns<'_>, column: &'static str) -> Result<Option
     Ok(word.and_then(|word| word.parse().ok()))
 }
 
+/// Writes the clocks down for lists. A promise that moves is told to the clinic again: the time of the state moves with it.
 fn cache(batch: &mut Batch<'_>, policy: &SlaPolicy, clocks: &Clocks) {
     let Clocks { item, kind, class, times, .. } = clocks;
     let due = next_due(policy, *kind, *class, times);
@@ -211,7 +267,9 @@ fn cache(batch: &mut Batch<'_>, policy: &SlaPolicy, clocks: &Clocks) {
             "cache deadlines",
             "UPDATE work_item SET first_claimed_at = $2, prelim_at = $3, reported_at = $4, audited_at = $5,
                received_at = $6, opened_at = $7, due_at = $8, due_stage = $9, promise_at = $10, prelim_received_at = $11,
-               prelim_opened_at = $12, watch_at = $13 WHERE id = $1",
+               prelim_opened_at = $12, watch_at = $13,
+               state_at = state_at + (promise_at IS NOT NULL AND promise_at <> $10 AND state NOT IN ('closed', 'withdrawn'))
+             WHERE id = $1",
         )
         .bind(*item)
         .bind(times.claimed.map(|t| t.0))
@@ -232,6 +290,7 @@ fn cache(batch: &mut Batch<'_>, policy: &SlaPolicy, clocks: &Clocks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay_core::sla::Pauses;
 
     fn event(kind: &str, at: i64, body: serde_json::Value) -> StoredEvent {
         StoredEvent {
@@ -306,6 +365,9 @@ mod tests {
             event(kinds::CLAIMED, 50, nothing),
         ];
         let times = fold(UtcMs(0), &events);
-        assert_eq!((times.paused_ms, times.claimed), (30, Some(UtcMs(2))));
+        let mut expected = Pauses::default();
+        expected.begin(UtcMs(10));
+        expected.end(UtcMs(40));
+        assert_eq!((times.pauses, times.claimed), (expected, Some(UtcMs(2))));
     }
 }

@@ -243,8 +243,12 @@ fn gravest(reasons: &[String]) -> Option<String> {
 pub struct Worklist {
     /// Server time, UTC ms: countdowns are `due_at_ms - now_ms` at the moment of the answer.
     pub now_ms: i64,
-    /// Rows.
+    /// Rows, at most `limit`.
     pub items: Vec<WorkRow>,
+    /// Rows that the filter finds, also beyond `limit`.
+    pub total: u64,
+    /// Rows of which a part cannot be read: left out, or shown without that part. The county's `doctor` names them.
+    pub damaged: u64,
 }
 
 /// A claimed work item.

@@ -12,7 +12,7 @@ pub use figures::{ClinicFigure, LiveEvent, StageFigure, Throughput};
 pub use people::{Account, AccountRow, ClinicRow, Reader, Role, Session};
 pub use report::{Draft, DraftText, ReportVersion, SignRequest, Signed};
 pub use study::{CriticalState, PriorStudy, RaiseCritical, StudyObject, StudyView};
-pub use work::{Lease, PatientFacts, WorkFilter, WorkRow};
+pub use work::{Lease, PatientFacts, WorkFilter, WorkList, WorkRow};
 
 use async_trait::async_trait;
 use relay_core::clock::UtcMs;
@@ -71,12 +71,7 @@ pub trait ReadingDesk: Send + Sync {
 
     // ---- worklist ----
     /// Rows the reader may see, most urgent first (class, then deadline, aged).
-    async fn worklist(
-        &self,
-        reader: &Reader,
-        filter: &WorkFilter,
-        now: UtcMs,
-    ) -> Result<Vec<WorkRow>, Refusal>;
+    async fn worklist(&self, reader: &Reader, filter: &WorkFilter, now: UtcMs) -> Result<WorkList, Refusal>;
     /// Claims; `CLAIM_HELD` says who and since when.
     async fn claim(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<Lease, Refusal>;
     /// Claims the most urgent item open to the reader; `None` when there is none.

@@ -92,6 +92,8 @@ pub struct ClinicRow {
     pub online: bool,
     /// Last heard.
     pub heard_at: Option<UtcMs>,
+    /// County clock minus the clinic's, ms, as measured on the link.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// A stored session (SHA-256 of the token, never the token).

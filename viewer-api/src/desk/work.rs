@@ -69,6 +69,17 @@ pub struct WorkRow {
     pub critical_open: bool,
 }
 
+/// The worklist as one answer holds it.
+#[derive(Debug, Clone, Default)]
+pub struct WorkList {
+    /// Rows, most urgent first, at most as many as asked for.
+    pub rows: Vec<WorkRow>,
+    /// Rows that the filter finds, also beyond that.
+    pub total: u64,
+    /// Rows of which a part cannot be read: left out, or shown without that part. The log and `doctor` name them.
+    pub damaged: u64,
+}
+
 /// What the study's files and the clinic say of the patient.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PatientFacts {

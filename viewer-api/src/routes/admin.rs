@@ -26,6 +26,8 @@ pub(super) struct Clinic {
     online: bool,
     /// Last heard, UTC ms.
     heard_at_ms: Option<i64>,
+    /// County clock minus the clinic's, ms, as measured on the link.
+    clock_offset_ms: Option<i64>,
 }
 
 /// An account.
@@ -65,6 +67,7 @@ pub(super) async fn clinics(
         name: row.name,
         online: row.online,
         heard_at_ms: row.heard_at.map(|at| at.0),
+        clock_offset_ms: row.clock_offset_ms,
     };
     Ok(Json(rows.into_iter().map(clinic).collect()))
 }

@@ -76,10 +76,12 @@ pub(super) async fn list(
     Asked(query): Asked<WorklistQuery>,
 ) -> Result<Json<Worklist>, Problem> {
     let (now, reader) = (state.clock.now(), caller.reader());
-    let rows = state.desk.worklist(reader, &query.into_filter()?, now).await?;
+    let list = state.desk.worklist(reader, &query.into_filter()?, now).await?;
     Ok(Json(Worklist {
         now_ms: now.0,
-        items: rows.into_iter().map(|row| WorkRow::of(row, reader)).collect(),
+        items: list.rows.into_iter().map(|row| WorkRow::of(row, reader)).collect(),
+        total: list.total,
+        damaged: list.damaged,
     }))
 }
 

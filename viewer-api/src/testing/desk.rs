@@ -4,7 +4,7 @@ use super::held::{Access, Item, LEASE_MS, TestDesk, lease_of, missing, version_o
 use crate::desk::{
     Account, AccountRow, ClinicRow, CriticalState, Draft, DraftText, LOCKOUT_FAILURES, LOCKOUT_MS, Lease,
     LiveEvent, PatientFacts, RaiseCritical, Reader, ReadingDesk, SESSION_IDLE_MS, Session, SignRequest,
-    Signed, StudyView, Throughput, WorkFilter, WorkRow,
+    Signed, StudyView, Throughput, WorkFilter, WorkList,
 };
 use async_trait::async_trait;
 use relay_core::clock::UtcMs;
@@ -101,29 +101,21 @@ impl ReadingDesk for TestDesk {
             name: item.row.clinic_name.clone(),
             online: true,
             heard_at: None,
+            clock_offset_ms: None,
         };
         Ok(state.items.values().map(row).collect())
     }
 
-    async fn worklist(
-        &self,
-        reader: &Reader,
-        filter: &WorkFilter,
-        _now: UtcMs,
-    ) -> Result<Vec<WorkRow>, Refusal> {
+    async fn worklist(&self, reader: &Reader, filter: &WorkFilter, _now: UtcMs) -> Result<WorkList, Refusal> {
         let state = self.state();
         let wanted = |item: &&Item| {
             reader.clinics.contains(&item.row.study.clinic)
                 && (filter.states.is_empty() || filter.states.contains(&item.row.state))
                 && filter.kind.is_none_or(|kind| kind == item.row.kind)
         };
-        Ok(state
-            .items
-            .values()
-            .filter(wanted)
-            .take(filter.limit as usize)
-            .map(|item| item.row.clone())
-            .collect())
+        let found = || state.items.values().filter(wanted);
+        let rows = found().take(filter.limit as usize).map(|item| item.row.clone()).collect();
+        Ok(WorkList { rows, total: found().count() as u64, damaged: 0 })
     }
 
     async fn claim(&self, reader: &Reader, item: i64, now: UtcMs) -> Result<Lease, Refusal> {

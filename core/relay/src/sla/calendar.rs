@@ -134,6 +134,22 @@ impl DutyCalendar {
         // A calendar of exceptions without any duty: better too early than never.
         from.plus_ms(ms)
     }
+
+    /// Duty time between two instants; none when `to` is not after `from`.
+    #[must_use]
+    pub fn duty_ms(&self, from: UtcMs, to: UtcMs) -> i64 {
+        let (mut passed, mut day) = (0, self.day_start(from));
+        for _ in 0..MAX_SEARCH_DAYS {
+            if day >= to {
+                break;
+            }
+            for (begin, end) in self.shifts(day) {
+                passed += end.min(to).since(begin.max(from)).max(0);
+            }
+            day = day.plus_ms(DAY_MS);
+        }
+        passed
+    }
 }
 
 #[cfg(test)]

@@ -31,8 +31,46 @@ pub struct StudyTimes {
     pub opened: Option<UtcMs>,
     /// The newest correction or addendum: its limits are its own.
     pub correction: Option<CorrectionTimes>,
-    /// Time during which the county's clock stood still (sent back to the clinic), in ms.
-    pub paused_ms: i64,
+    /// When the county's clock stood still (sent back to the clinic).
+    pub pauses: Pauses,
+}
+
+/// How often a study's clock stands still at most: what is sent back more often goes on.
+const MAX_PAUSES: usize = 8;
+
+/// Times at which a study lay with its clinic, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pauses {
+    over: [(UtcMs, UtcMs); MAX_PAUSES],
+    count: usize,
+    running: Option<UtcMs>,
+}
+
+impl Pauses {
+    /// Sent back.
+    pub fn begin(&mut self, at: UtcMs) {
+        self.running.get_or_insert(at);
+    }
+
+    /// Here again; means nothing where nothing was sent back.
+    pub fn end(&mut self, at: UtcMs) {
+        if let Some(from) = self.running.take()
+            && let Some(slot) = self.over.get_mut(self.count)
+        {
+            *slot = (from, at.max(from));
+            self.count += 1;
+        }
+    }
+
+    /// Since when it lies with the clinic, if it does.
+    #[must_use]
+    pub const fn running(&self) -> Option<UtcMs> {
+        self.running
+    }
+
+    fn over(&self) -> &[(UtcMs, UtcMs)] {
+        self.over.get(..self.count).unwrap_or_default()
+    }
 }
 
 /// What happened to a correction or addendum, counted from its author's signature. `None` = not yet.
@@ -139,13 +177,23 @@ impl Promise {
     }
 }
 
-fn due_at(policy: &SlaPolicy, class: Class, times: &StudyTimes, limit_ms: i64) -> UtcMs {
-    let limit_ms = limit_ms + times.paused_ms;
-    if class.is_urgent() {
-        times.t0.plus_ms(limit_ms)
-    } else {
-        policy.calendar.add_duty_ms(times.t0, limit_ms)
+/// T0 and the limit, moved by every pause that began before it was over: what was left then is left afterwards. A pause asked
+/// for after the breach heals nothing.
+pub(super) fn due_at(policy: &SlaPolicy, class: Class, times: &StudyTimes, limit_ms: i64) -> UtcMs {
+    let add = |from: UtcMs, ms: i64| {
+        if class.is_urgent() { from.plus_ms(ms) } else { policy.calendar.add_duty_ms(from, ms) }
+    };
+    let between = |from: UtcMs, to: UtcMs| {
+        if class.is_urgent() { to.since(from) } else { policy.calendar.duty_ms(from, to) }
+    };
+    let mut due = add(times.t0, limit_ms);
+    for (from, until) in times.pauses.over() {
+        let from = (*from).max(times.t0);
+        if from < due && from < *until {
+            due = add(*until, between(from, due));
+        }
     }
+    due
 }
 
 /// Where one reader is alone, which is outside duty hours: how long the final version may take after the preliminary one,
@@ -346,8 +394,27 @@ mod tests {
 
     #[test]
     fn time_at_the_clinic_after_a_retake_request_moves_the_limit() {
-        let times = StudyTimes { t0: UtcMs(0), paused_ms: 5 * MINUTE_MS, ..StudyTimes::default() };
+        let mut times = StudyTimes { t0: UtcMs(0), ..StudyTimes::default() };
+        times.pauses.begin(UtcMs(2 * MINUTE_MS));
+        assert_eq!(times.pauses.running(), Some(UtcMs(2 * MINUTE_MS)));
+        times.pauses.end(UtcMs(7 * MINUTE_MS));
         assert_eq!(promise(&policy(), Kind::Ecg, Class::Green, &times).due_at, UtcMs(15 * MINUTE_MS));
+        assert_eq!(times.pauses.running(), None);
+    }
+
+    #[test]
+    fn a_pause_after_the_breach_heals_nothing_and_a_night_at_the_clinic_counts_no_duty_time() {
+        let t0 = at("2026-11-23T17:00:00+08:00");
+        let due = |from: &str, until: &str| {
+            let mut times = StudyTimes { t0, ..StudyTimes::default() };
+            times.pauses.begin(at(from));
+            times.pauses.end(at(until));
+            promise(&policy(), Kind::Xray, Class::Routine, &times).due_at
+        };
+        // One hour of duty time, due at six; half of it is left when the films come again in the morning.
+        let (evening, morning) = ("2026-11-23T17:30:00+08:00", "2026-11-24T09:00:00+08:00");
+        assert_eq!(due(evening, morning), at("2026-11-24T09:30:00+08:00"));
+        assert_eq!(due("2026-11-23T18:30:00+08:00", morning), at("2026-11-23T18:00:00+08:00"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod policy;
 mod watch;
 
 pub use calendar::{CalendarError, DutyCalendar, ShiftMinutes};
-pub use deadline::{CorrectionTimes, Deadline, Promise, StudyTimes, deadlines, next_due, promise};
+pub use deadline::{CorrectionTimes, Deadline, Pauses, Promise, StudyTimes, deadlines, next_due, promise};
 pub use policy::{
     ClockRules, CriticalRules, DEFAULT_POLICY, PolicyError, RetakeRules, SlaPolicy, Stage, StageLimits,
 };

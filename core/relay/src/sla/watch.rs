@@ -1,7 +1,7 @@
 //! What has to be said about a study's deadlines, and when: computed anew from what happened, so that a watcher that was
 //! asleep says afterwards exactly what it would have said in time.
 
-use super::deadline::{Deadline, StudyTimes, standing};
+use super::deadline::{Deadline, StudyTimes, due_at, standing};
 use super::policy::{SlaPolicy, Stage};
 use crate::clock::{MINUTE_MS, UtcMs};
 use crate::study::{Class, Kind, words};
@@ -67,7 +67,7 @@ pub fn said(policy: &SlaPolicy, kind: Kind, class: Class, times: &StudyTimes) ->
         }
     }
     if class == Class::Green && times.claimed.is_none() && times.reported.is_none() {
-        let at = times.t0.plus_ms(UNATTENDED_MS + times.paused_ms);
+        let at = due_at(policy, class, times, UNATTENDED_MS);
         said.push(Said { alarm: Alarm::Unattended, stage: Stage::Claimed, due_at: at, at });
     }
     said.sort_by_key(|s| (s.at, s.alarm, s.stage));

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::homes::{
-    CLINIC_ID, COMPOSITION, ECG_EXAM, MEASUREMENTS, ORGANIZATION, PATIENT, PLAN_COMPOSITION, PLAN_ID,
-    PRACTITIONER, REPORT_ID, REPORT_NO, REQUEST, SIGNED_AT, STUDY, XRAY_EXAM,
+    CLINIC_ID, COMPOSITION, ECG_EXAM, IMAGING_EXAM, MEASUREMENTS, ORGANIZATION, PATIENT, PLAN_COMPOSITION,
+    PLAN_ID, PRACTITIONER, REPORT_ID, REPORT_NO, REQUEST, SIGNED_AT, STUDY,
 };
 use super::map::{settle, slot};
 use crate::content::{ExamKind, PriorityClass, ReportContent, ReportKind, UtcMillis};
@@ -90,8 +90,8 @@ fn section(title: &str, loinc: &str, display: &str, text: &str, entry: Value) ->
 /// LOINC code of the document by what was examined.
 fn document_code(kind: ExamKind) -> Value {
     match kind {
-        ExamKind::Xray => code(LOINC, "18748-4", "Diagnostic imaging study"),
         ExamKind::Ecg => code(LOINC, "11524-6", "EKG study"),
+        _ => code(LOINC, "18748-4", "Diagnostic imaging study"),
     }
 }
 
@@ -176,7 +176,7 @@ fn composition(doc: &mut Document, r: &ReportContent) -> Result<(), CanonicalErr
         "section": sections,
     });
     if let Some(earlier) = &r.replaces {
-        let relation = if r.kind == ReportKind::Addendum { "appends" } else { "replaces" };
+        let relation = if r.stands_as() == ReportKind::Addendum { "appends" } else { "replaces" };
         let target = json!({"system": REPORT_ID, "value": earlier.version_id});
         *slot(&mut resource, "relatesTo") = json!([{"code": relation, "targetIdentifier": target}]);
     }
@@ -203,8 +203,8 @@ fn diagnostic_report(doc: &mut Document, r: &ReportContent) {
     interpreters.extend(r.reviewer.as_ref().map(|_| doc.reference("reviewer")));
     *slot(&mut resource, "resultsInterpreter") = Value::Array(interpreters);
     match r.exam_kind {
-        ExamKind::Xray => *slot(&mut resource, "imagingStudy") = json!([doc.reference("study")]),
         ExamKind::Ecg => results.push(doc.reference("study")),
+        _ => *slot(&mut resource, "imagingStudy") = json!([doc.reference("study")]),
     }
     *slot(&mut resource, "result") = Value::Array(results);
     *slot(&mut resource, REPORT_NO) = r.report_no.clone().into();
@@ -274,19 +274,19 @@ fn exam(doc: &mut Document, r: &ReportContent) -> Result<(), CanonicalError> {
     study.remove("clinic_id");
     let exam = fields(&r.exam)?;
     let mut resource = match r.exam_kind {
-        ExamKind::Xray => json!({
-            "resourceType": "ImagingStudy", "status": "available", "subject": doc.reference("patient"),
-            "basedOn": [doc.reference("request")], "numberOfInstances": r.study.instances_total,
-            "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM"}],
-        }),
         ExamKind::Ecg => json!({
             "resourceType": "Observation", "status": "final", "subject": doc.reference("patient"),
             "code": code(LOINC, "11524-6", "EKG study"), "basedOn": [doc.reference("request")],
             "category": [{"coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM"}]}],
         }),
+        _ => json!({
+            "resourceType": "ImagingStudy", "status": "available", "subject": doc.reference("patient"),
+            "basedOn": [doc.reference("request")], "numberOfInstances": r.study.instances_total,
+            "modality": [{"system": "http://dicom.nema.org/resources/ontology/DCM"}],
+        }),
     };
     settle(&mut resource, study, STUDY, "study");
-    let homes = if r.exam_kind == ExamKind::Xray { XRAY_EXAM } else { ECG_EXAM };
+    let homes = if r.exam_kind.is_imaging() { IMAGING_EXAM } else { ECG_EXAM };
     settle(&mut resource, exam, homes, "exam");
     let mut ecg = fields(&r.ecg)?;
     let mut components = Vec::new();

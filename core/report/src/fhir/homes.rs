@@ -30,7 +30,7 @@ pub(super) const REQUEST: &[Home] = &[
     plain("complaint", "note/0/text"),
     Home { key: "requested_at", path: "authoredOn", form: Form::Instant },
 ];
-pub(super) const XRAY_EXAM: &[Home] = &[
+pub(super) const IMAGING_EXAM: &[Home] = &[
     plain("modality", "modality/0/code"),
     plain("item", "procedureCode/0/text"),
     Home { key: "performed_at", path: "started", form: Form::Instant },

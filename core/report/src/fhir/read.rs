@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::homes::{
-    CLINIC_ID, COMPOSITION, ECG_EXAM, MEASUREMENTS, ORGANIZATION, PATIENT, PLAN_COMPOSITION, PRACTITIONER,
-    REPORT_NO, REQUEST, SIGNED_AT, STUDY, XRAY_EXAM,
+    CLINIC_ID, COMPOSITION, ECG_EXAM, IMAGING_EXAM, MEASUREMENTS, ORGANIZATION, PATIENT, PLAN_COMPOSITION,
+    PRACTITIONER, REPORT_NO, REQUEST, SIGNED_AT, STUDY,
 };
 use super::map::{Home, collect, find};
 use crate::content::ReportContent;
@@ -89,7 +89,7 @@ pub(super) fn report(reader: &Reader) -> Result<ReportContent, CanonicalError> {
     );
     put("study", Value::Object(key));
     let film = study.get("resourceType").and_then(Value::as_str) == Some("ImagingStudy");
-    put("exam", reader.group("study", if film { XRAY_EXAM } else { ECG_EXAM }, "exam")?);
+    put("exam", reader.group("study", if film { IMAGING_EXAM } else { ECG_EXAM }, "exam")?);
     put("ecg", Value::Object(measurements(study)));
 
     let mut text = Map::new();

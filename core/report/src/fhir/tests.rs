@@ -94,6 +94,26 @@ fn the_summary_passes_over_what_newer_software_adds() {
 }
 
 #[test]
+fn a_preliminary_addendum_appends_and_every_other_successor_replaces() {
+    use crate::content::ReportKind;
+    for (kind, becomes, relation) in [
+        (ReportKind::Preliminary, Some(ReportKind::Addendum), "appends"),
+        (ReportKind::Preliminary, Some(ReportKind::Correction), "replaces"),
+        (ReportKind::Preliminary, Some(ReportKind::Final), "replaces"),
+        (ReportKind::Addendum, None, "appends"),
+        (ReportKind::Correction, None, "replaces"),
+    ] {
+        let report = ReportContent { kind, becomes, ..samples::correction() };
+        let bytes = canonical_json(&report).unwrap();
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(value["entry"][0]["resource"]["relatesTo"][0]["code"], relation, "{becomes:?}");
+        assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), report);
+    }
+    let silent = ReportContent { kind: ReportKind::Preliminary, becomes: None, ..samples::correction() };
+    assert!(canonical_json(&silent).is_err());
+}
+
+#[test]
 fn references_point_to_entries_of_the_same_document() {
     let value = bundle::report(&samples::ecg()).unwrap();
     let text = value.to_string();
@@ -113,7 +133,7 @@ proptest! {
         report.patient.name = a;
         report.text.findings = b;
         report.exam.views = vec![c.clone()];
-        report.critical.as_mut().unwrap().name = c;
+        report.criticals[0].name = c;
         match canonical_json(&report) {
             Ok(bytes) => prop_assert_eq!(ReportContent::from_canonical(&bytes).unwrap(), report),
             Err(error) => prop_assert!(matches!(error, CanonicalError::Content(_))),

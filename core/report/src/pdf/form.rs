@@ -172,6 +172,11 @@ fn patient_rows(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderErro
     flow.grid_row(&[wide("检查目的", q.purpose.as_deref(), 3)])
 }
 
+/// How instances are counted: label of the grid, their name, their measure word.
+fn instances(kind: ExamKind) -> (&'static str, &'static str, &'static str) {
+    if kind.is_imaging() { ("影像数量", "影像", "幅") } else { ("记录数量", "记录", "份") }
+}
+
 fn exam_rows(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
     let e = &r.exam;
     let side = e.laterality.map_or("", |l| l.zh());
@@ -182,12 +187,9 @@ fn exam_rows(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> 
         .or_else(|| e.laterality.map(|l| l.zh().to_owned()));
     let views = (!e.views.is_empty()).then(|| e.views.join("、"));
     let when = minute_zh(e.performed_at) + if e.time_suspect { "（设备时钟存疑）" } else { "" };
-    let count = match r.exam_kind {
-        ExamKind::Xray => format!("{}/{} 幅", r.study.instances_read, r.study.instances_total),
-        ExamKind::Ecg => format!("{}/{} 份", r.study.instances_read, r.study.instances_total),
-    };
+    let (label, _, unit) = instances(r.exam_kind);
+    let count = format!("{}/{} {unit}", r.study.instances_read, r.study.instances_total);
     let item = e.item_code.as_ref().map_or_else(|| e.item.clone(), |code| format!("{}（{code}）", e.item));
-    let label = if r.exam_kind == ExamKind::Xray { "影像数量" } else { "记录数量" };
     flow.grid_row(&[wide("检查项目", Some(&item), 2), cell("检查类型", Some(&e.modality))])?;
     flow.grid_row(&[cell("检查部位", part.as_deref()), wide("投照体位", views.as_deref(), 2)])?;
     flow.grid_row(&[wide("检查方法", e.method.as_deref(), 3)])?;
@@ -238,7 +240,7 @@ fn ecg_rows(flow: &mut Flow<'_>, e: &EcgFindings) -> Result<(), RenderError> {
 }
 
 fn notices(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
-    if let Some(c) = &r.critical {
+    for c in &r.criticals {
         let told = match (&c.notified_person, c.notified_at) {
             (Some(person), Some(at)) => {
                 let repeated = if c.read_back { "，对方已复述确认" } else { "" };
@@ -251,22 +253,28 @@ fn notices(flow: &mut Flow<'_>, r: &ReportContent) -> Result<(), RenderError> {
     if let Some(earlier) = &r.replaces {
         let follows = format!("v{}（标识 {}）", earlier.version, earlier.version_id);
         let (name, reason) = (r.kind.zh(), &earlier.reason);
-        let text = match r.kind {
-            ReportKind::Correction => {
+        // A paper that awaits the second signature says what is to come, and what holds until then.
+        let text = match (r.becomes, r.kind) {
+            (Some(ReportKind::Addendum), _) => {
+                format!("{name}　待审核，拟补充 {follows}；原版本继续有效。补充原因：{reason}")
+            }
+            (Some(ReportKind::Correction), _) => format!(
+                "{name}　待审核，拟更正 {follows}；经审核签发为更正报告之时起替代原版本。更正原因：{reason}"
+            ),
+            (_, ReportKind::Correction) => {
                 format!("{name}　本报告替代 {follows}，原版本自本报告签发之时起作废。更正原因：{reason}")
             }
-            ReportKind::Addendum => format!("{name}　补充 {follows}，原版本继续有效。补充原因：{reason}"),
-            ReportKind::Preliminary | ReportKind::Final => {
+            (_, ReportKind::Addendum) => {
+                format!("{name}　补充 {follows}，原版本继续有效。补充原因：{reason}")
+            }
+            (_, ReportKind::Preliminary | ReportKind::Final) => {
                 format!("{name}　本报告替代 {follows}。原因：{reason}")
             }
         };
         flow.notice(&text, Ink::Black)?;
     }
     if r.is_incomplete() {
-        let (what, unit) = match r.exam_kind {
-            ExamKind::Xray => ("影像", "幅"),
-            ExamKind::Ecg => ("记录", "份"),
-        };
+        let (_, what, unit) = instances(r.exam_kind);
         let (read, total) = (r.study.instances_read, r.study.instances_total);
         let text =
             format!("检查资料不完整　仅据 {read}/{total} {unit}{what}作出本报告，其余{what}尚未到达。");

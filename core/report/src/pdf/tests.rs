@@ -72,6 +72,7 @@ fn drawing() -> EcgDrawing {
 fn long() -> ReportContent {
     let mut report = samples::correction();
     report.kind = ReportKind::Preliminary;
+    report.becomes = Some(ReportKind::Correction);
     report.reviewer = None;
     report.text.findings = vec![report.text.findings; 22].join("\n");
     report

@@ -6,7 +6,7 @@ use crate::queue::attention;
 use relay_core::letter::ReportVoid;
 use viewer_api::desk::{LOCKOUT_FAILURES, LOCKOUT_MS, Signed};
 
-async fn execute(room: &Room, sql: &'static str) {
+pub(super) async fn execute(room: &Room, sql: &'static str) {
     let done = room.store.write(move |tx| {
         Box::pin(async move {
             sqlx::query(sql).execute(tx).await.map(|_| ()).map_err(crate::store::StoreError::database("test"))
@@ -15,7 +15,7 @@ async fn execute(room: &Room, sql: &'static str) {
     done.await.unwrap();
 }
 
-async fn number(room: &Room, sql: &'static str) -> i64 {
+pub(super) async fn number(room: &Room, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut *room.store.read().await.unwrap()).await.unwrap()
 }
 
@@ -25,7 +25,7 @@ fn other_name() -> PatientFacts {
     }
 }
 
-async fn audit_by_zhang(room: &Room, item: i64) -> Result<Signed, relay_core::codes::Refusal> {
+pub(super) async fn audit_by_zhang(room: &Room, item: i64) -> Result<Signed, relay_core::codes::Refusal> {
     let lease = room.desk.claim(&zhang(), item, NOW).await.unwrap();
     let asked = request(room, &zhang(), item, lease.epoch, 0).await;
     room.desk.audit(&zhang(), item, asked, None, NOW).await
@@ -174,12 +174,12 @@ async fn a_reviewers_signature_leaves_the_authors_question_open_and_the_list_sho
     assert_eq!(audit_by_zhang(&room, item).await.unwrap().state, "audited");
     let list = |mine| WorkFilter { mine, limit: 10, ..WorkFilter::default() };
     for filter in [list(false), list(true)] {
-        let rows = room.desk.worklist(&liu(), &filter, NOW).await.unwrap();
+        let rows = room.desk.worklist(&liu(), &filter, NOW).await.unwrap().rows;
         assert_eq!(rows[0].attention, ["late_objects"]);
     }
     // A second reason stands beside the first.
     room.desk.correct_identity(&zhang(), item, other_name(), "登记姓名有误", NOW).await.unwrap();
-    let rows = room.desk.worklist(&liu(), &list(false), NOW).await.unwrap();
+    let rows = room.desk.worklist(&liu(), &list(false), NOW).await.unwrap().rows;
     assert_eq!(rows[0].attention, ["late_objects", "identity_corrected"]);
     let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
     let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
@@ -234,7 +234,7 @@ async fn only_the_newest_words_of_a_draft_are_kept_and_none_after_signing() {
 }
 
 /// What verify-store says of the room's store, as `table.field` of each fault.
-async fn faults(room: &Room) -> Vec<String> {
+pub(super) async fn faults(room: &Room) -> Vec<String> {
     let trust = &room.desk.press.trust;
     let report = crate::operate::verify::verify_store(&room.store, Some(trust), NOW).await.unwrap();
     let named = |f: &crate::operate::verify::Fault| {
@@ -309,11 +309,8 @@ async fn a_notice_that_nobody_reads_back_climbs_the_ladder_once_a_step_until_som
     room.desk.raise_critical(&liu(), item, raise, NOW).await.unwrap();
     let policy = Arc::new(SlaPolicy::default());
     let step = async |minutes: i64| {
-        let (policy, now) = (Arc::clone(&policy), NOW.plus_ms(minutes * MINUTE_MS));
-        let taken = room
-            .store
-            .write(move |tx| Box::pin(async move { crate::reports::escalate(tx, &policy, now).await }));
-        (taken.await.unwrap(), room.desk.study(&liu(), item, NOW).await.unwrap().critical[0].escalated)
+        let taken = crate::background::climb(&room.store, &policy, NOW.plus_ms(minutes * MINUTE_MS)).await;
+        (taken.unwrap(), room.desk.study(&liu(), item, NOW).await.unwrap().critical[0].escalated)
     };
     assert_eq!((step(4).await, step(5).await, step(6).await), ((0, 0), (1, 1), (0, 1)));
     assert_eq!((step(10).await, step(10).await), ((1, 2), (0, 2)));
@@ -321,4 +318,24 @@ async fn a_notice_that_nobody_reads_back_climbs_the_ladder_once_a_step_until_som
     assert_eq!(step(60).await, (0, 2));
     let told = "SELECT count(*) FROM event WHERE type = 'critical.escalated'";
     assert_eq!(number(&room, told).await, 2);
+}
+
+#[tokio::test]
+async fn a_signed_report_is_withdrawn_only_by_its_author_or_a_reviewer_who_reads_its_kind() {
+    let room = room().await;
+    let item = film(&room.store, "1.4.31", CLINIC, Kind::Xray).await;
+    let only_ecg = Reader { kinds: vec![Kind::Ecg], ..zhang() };
+    let correct = async |who: Reader| {
+        room.desk
+            .correct_identity(&who, item, other_name(), "登记姓名有误", NOW)
+            .await
+            .map_err(|r| (r.code, r.field))
+    };
+    assert_eq!(correct(only_ecg.clone()).await, Err((Code::Forbidden, "kind".to_owned())));
+    signed_by_liu(&room, item).await;
+    assert_eq!(correct(only_ecg).await, Err((Code::Forbidden, "kind".to_owned())));
+    assert_eq!(correct(reader("wu", &[Role::Reader])).await, Err((Code::Forbidden, "role".to_owned())));
+    assert_eq!(number(&room, "SELECT count(*) FROM report_void").await, 0);
+    assert_eq!(correct(liu()).await, Ok(()));
+    assert_eq!(number(&room, "SELECT count(*) FROM report_void").await, 1);
 }

@@ -99,3 +99,86 @@ async fn a_film_that_went_back_to_the_clinic_is_nobodys_breach_at_the_county() {
     assert!(look(&room, 24 * 3_600).await.is_empty());
     assert!(look(&room, 48 * 3_600).await.is_empty());
 }
+
+#[tokio::test]
+async fn a_promise_that_moves_is_told_to_the_clinic_again() {
+    let room = room().await;
+    film(&room.store, "1.5.10", CLINIC, Kind::Xray).await;
+    let before = status(&room, 0).await;
+    let raised = room.store.write(|tx| {
+        Box::pin(async move {
+            sqlx::query("UPDATE study SET class = 'green'").execute(&mut *tx).await.unwrap();
+            crate::sla::refresh(tx, &SlaPolicy::default(), 1).await
+        })
+    });
+    raised.await.unwrap();
+    let after = status(&room, 1).await;
+    assert!(after.due_at < before.due_at && after.at > before.at, "{before:?} {after:?}");
+    assert_eq!(after.state, before.state);
+}
+
+#[tokio::test]
+async fn another_policy_moves_the_deadlines_of_open_work_at_the_next_start_and_the_same_one_does_not() {
+    let room = room().await;
+    film(&room.store, "1.5.11", CLINIC, Kind::Xray).await;
+    let promise = async || -> i64 {
+        let mut tx = room.store.read().await.unwrap();
+        sqlx::query_scalar("SELECT promise_at FROM work_item").fetch_one(&mut *tx).await.unwrap()
+    };
+    let (first, policy) = (promise().await, SlaPolicy::default());
+    crate::sla::refresh_open(&room.store, &policy).await.unwrap();
+    assert_eq!(promise().await, first);
+    // Duty begins at noon.
+    let text = relay_core::sla::DEFAULT_POLICY.replace("[[480, 1080]]", "[[720, 1080]]");
+    let later = SlaPolicy::from_toml(&text).unwrap();
+    assert_ne!(text, relay_core::sla::DEFAULT_POLICY);
+    crate::sla::refresh_open(&room.store, &later).await.unwrap();
+    assert!(promise().await > first);
+    super::custody::execute(&room, "UPDATE work_item SET promise_at = 7").await;
+    crate::sla::refresh_open(&room.store, &later).await.unwrap();
+    assert_eq!(promise().await, 7, "nothing is computed under the same policy");
+}
+
+/// Appends an event about an item.
+async fn happened(room: &Room, item: i64, kind: &'static str, at: relay_core::clock::UtcMs) {
+    let done = room.store.write(move |tx| {
+        Box::pin(async move {
+            let stored = crate::queue::load(tx, &crate::store::Scope::County, item).await?;
+            let event = stored.event("x", kind, "x".into(), serde_json::json!({}), at);
+            crate::store::event::append(tx, event).await.map(|_| ())
+        })
+    });
+    done.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_study_that_lies_with_its_clinic_is_not_late_and_one_sent_back_too_late_is() {
+    let monitor = Reader { clinics: vec![], ..reader("wang", &[Role::Monitor]) };
+    for (sent_back, late) in [(30, 0), (70, 1)] {
+        let room = room().await;
+        let item = film(&room.store, "1.5.12", CLINIC, Kind::Xray).await;
+        happened(&room, item, crate::sla::kinds::RETAKE_REQUESTED, NOW.plus_ms(sent_back * MINUTE_MS)).await;
+        let figures = room.desk.throughput(&monitor, NOW.plus_ms(90 * MINUTE_MS)).await.unwrap();
+        assert_eq!((figures.due, figures.backlog), (late, 1), "sent back after {sent_back} min");
+    }
+}
+
+#[tokio::test]
+async fn the_figures_begin_with_what_arrived_and_know_the_clinics_clock() {
+    let monitor = Reader { clinics: vec![], ..reader("wang", &[Role::Monitor]) };
+    let room = room().await;
+    film(&room.store, "1.5.13", CLINIC, Kind::Xray).await;
+    film(&room.store, "1.5.14", CLINIC, Kind::Xray).await;
+    for sql in [
+        // The clinic died before it had said that all is sent; its clock is an hour behind, the film took 20 s.
+        "DELETE FROM work_item",
+        "UPDATE study SET completeness = 'partial', first_object_at = arrived_at - 3620000, clock_offset_ms = 3600000",
+        "UPDATE study SET class = 'bogus' WHERE uid = '1.5.14'",
+    ] {
+        super::custody::execute(&room, sql).await;
+    }
+    let figures = room.desk.throughput(&monitor, NOW.plus_ms(90 * MINUTE_MS)).await.unwrap();
+    assert_eq!((figures.received, figures.due, figures.on_time, figures.backlog), (1, 1, 0, 1));
+    let link = figures.stages.iter().find(|stage| stage.stage == "link").unwrap();
+    assert_eq!((link.count, link.p90_ms), (1, Some(20_000)));
+}

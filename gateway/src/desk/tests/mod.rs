@@ -1,6 +1,7 @@
 //! The reading room's day on a real store: claim, draft, sign, audit, with real keys and the clinic's verifier.
 
 mod custody;
+mod damage;
 mod deadlines;
 mod paper;
 mod urgency;
@@ -314,6 +315,7 @@ async fn a_study_of_another_clinic_does_not_exist_for_the_reader() {
             .worklist(&liu(), &WorkFilter { limit: 10, ..WorkFilter::default() }, NOW)
             .await
             .unwrap()
+            .rows
             .is_empty()
     );
     assert!(room.desk.claim_next(&liu(), None, NOW).await.unwrap().is_none());
@@ -348,7 +350,7 @@ async fn a_retake_stops_the_countys_clock_and_a_corrected_identity_asks_the_auth
         .await
         .unwrap();
     let filter = WorkFilter { states: vec!["retake_requested".into()], limit: 10, ..WorkFilter::default() };
-    assert_eq!(room.desk.worklist(&liu(), &filter, NOW).await.unwrap().len(), 1);
+    assert_eq!(room.desk.worklist(&liu(), &filter, NOW).await.unwrap().rows.len(), 1);
 
     let other = film(&room.store, "1.2.11", CLINIC, Kind::Ecg).await;
     signed_by_liu(&room, other).await;
@@ -445,7 +447,7 @@ async fn work_comes_by_class_and_screening_comes_up_to_routine_once_its_promise_
     }
     let filter = WorkFilter { limit: 10, ..WorkFilter::default() };
     let list = async |now| {
-        let rows = room.desk.worklist(&liu(), &filter, now).await.unwrap();
+        let rows = room.desk.worklist(&liu(), &filter, now).await.unwrap().rows;
         rows.iter().map(|row| row.class.word()).collect::<Vec<_>>()
     };
     assert_eq!(list(NOW).await, ["green", "emergency", "routine", "complex", "screening"]);

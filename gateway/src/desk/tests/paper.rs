@@ -197,3 +197,94 @@ async fn paper_and_page_give_one_number_to_a_version() {
     }
     assert_eq!(versions[1].paper_version, 1);
 }
+
+#[tokio::test]
+async fn an_addendum_that_awaits_its_second_signature_says_that_the_report_stays_valid() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.10", CLINIC, Kind::Xray).await;
+    signed_by_liu(&room, item).await;
+    super::custody::audit_by_zhang(&room, item).await.unwrap();
+    for (kind, says, not) in
+        [(ReportKind::Addendum, "拟补充v1（标识", "替代"), (ReportKind::Correction, "拟更正v", "本报告替代")]
+    {
+        let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+        let draft = room.desk.draft(&liu(), item).await.unwrap().map_or(0, |draft| draft.revision);
+        let draft = room.desk.save_draft(&liu(), item, lease.epoch, draft, &words(), NOW).await.unwrap();
+        let mut asked = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+        (asked.kind, asked.reason) = (kind, Some("补充侧位片所见".into()));
+        let signed = room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+        let (content, paper) = content(&room, &signed).await;
+        assert_eq!(signed.kind, ReportKind::Preliminary);
+        assert_eq!(
+            content.becomes.map(|k| k.zh()),
+            Some(if kind == ReportKind::Addendum { "补充报告" } else { "更正报告" })
+        );
+        assert!(paper.contains(says) && !paper.contains(not), "{kind:?}: {paper}");
+        super::custody::audit_by_zhang(&room, item).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_title_is_that_of_the_modality() {
+    for (number, (modality, title)) in [
+        ("DX", "X线诊断报告单"),
+        ("CT", "CT诊断报告单"),
+        ("US", "超声诊断报告单"),
+        ("MR", "磁共振诊断报告单"),
+        ("", "影像诊断报告单"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let room = room().await;
+        let item = film(&room.store, &format!("1.6.2{number}"), CLINIC, Kind::Xray).await;
+        let done = room.store.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query("UPDATE study SET modality = $1, item = ''")
+                    .bind(modality)
+                    .execute(tx)
+                    .await
+                    .unwrap();
+                Ok(())
+            })
+        });
+        done.await.unwrap();
+        let signed = signed_by_liu(&room, item).await;
+        let (_, paper) = content(&room, &signed).await;
+        assert!(paper.contains(title), "{modality}: {paper}");
+        assert_eq!(paper.contains("X线"), modality == "DX", "{modality}: {paper}");
+    }
+}
+
+#[tokio::test]
+async fn paper_names_every_part_with_its_side_and_every_critical_value() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.30", CLINIC, Kind::Xray).await;
+    for (number, (part, side)) in [("KNEE", "L"), ("HAND", "R"), ("SKULL", "")].into_iter().enumerate() {
+        put(&room, item, format!("a picture {number}").as_bytes(), "document").await;
+        let sql = format!(
+            "UPDATE object SET body_part = '{part}', laterality = '{side}', instance_uid = '1.6.30.{number}'
+             WHERE id = (SELECT max(id) FROM object)"
+        );
+        let done = room.store.write(move |tx| {
+            Box::pin(async move {
+                sqlx::query(sqlx::AssertSqlSafe(sql)).execute(tx).await.unwrap();
+                Ok(())
+            })
+        });
+        done.await.unwrap();
+    }
+    for (code, finding) in [("X-A01", "张力性气胸"), ("X-A02", "大量气胸"), ("X-B03", "肋骨多发骨折")]
+    {
+        let raise = RaiseCritical { code: code.into(), finding: finding.into(), advice: None };
+        room.desk.raise_critical(&liu(), item, raise, NOW).await.unwrap();
+    }
+    let signed = signed_by_liu(&room, item).await;
+    let (content, paper) = content(&room, &signed).await;
+    assert_eq!(content.exam.body_part.as_deref(), Some("左侧KNEE、右侧HAND、SKULL"));
+    assert_eq!((content.exam.laterality, content.criticals.len()), (None, 3));
+    for wanted in ["左侧KNEE、右侧HAND、SKULL", "X-A01张力性气胸", "X-A02大量气胸", "X-B03肋骨多发骨折"]
+    {
+        assert!(paper.contains(wanted), "{wanted} is not in {paper}");
+    }
+}

@@ -43,6 +43,11 @@ export class LiveEvents {
       if (message.lastEventId) this.last = message.lastEventId;
       this.handlers.onEvent(JSON.parse(message.data as string) as LiveEvent);
     });
+    // The county counts anew, from a backup: what is shown is read again, and resumed from there.
+    source.addEventListener('reset', (message) => {
+      this.last = message.lastEventId || undefined;
+      this.handlers.onOpen();
+    });
     source.addEventListener('error', () => {
       this.handlers.onLost();
       // The browser retries a cut stream itself; a refused one stays closed and is opened anew here.

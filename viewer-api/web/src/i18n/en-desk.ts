@@ -105,6 +105,8 @@ export const enDesk: Record<DeskKey, string> = {
   'list.col.localId': 'Number',
   'list.col.delivery': 'Return',
   'list.empty': 'Nothing here: {filter}',
+  'list.damaged': '{n} records are damaged and not listed whole; the administrator runs doctor on the county server',
+  'list.cut': 'The first {shown} of {total} are listed',
   'list.live': 'Live · updated {at}',
   'list.lost': 'Connection lost, list as of {at}. You can read; claiming and signing wait for the connection',
   'list.connecting': 'Connecting…',

@@ -107,6 +107,8 @@ export const zhDesk = {
   'list.col.localId': '检查号',
   'list.col.delivery': '回传',
   'list.empty': '暂无{filter}检查',
+  'list.damaged': '有 {n} 条记录损坏，未完整列出；请管理员在县级服务器上运行 doctor',
+  'list.cut': '共 {total} 条，仅列出前 {shown} 条',
   'list.live': '实时已连接 · 更新于 {at}',
   'list.lost': '连接中断，列表停在 {at}，可查看；恢复前不能接诊和签名',
   'list.connecting': '正在连接…',

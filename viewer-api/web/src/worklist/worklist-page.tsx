@@ -102,6 +102,10 @@ export function WorklistPage() {
             <span className="fill" />
             <span className="dim" aria-live="polite">{live === 'live' ? t('list.live', { at }) : live === 'connecting' ? t('list.connecting') : ''}</span>
           </div>
+          {answer.data && answer.data.damaged > 0 && <Alert banner type="error" title={t('list.damaged', { n: answer.data.damaged })} />}
+          {answer.data && answer.data.total > answer.data.items.length + answer.data.damaged && (
+            <Alert banner type="warning" title={t('list.cut', { shown: answer.data.items.length, total: answer.data.total })} />
+          )}
           {answer.isError && <Alert type="error" showIcon title={problemText(answer.error, t, language)} />}
           <div onMouseEnter={hold} onMouseLeave={letGo} onFocus={hold} onBlur={letGo}>
             <Table<ShownRow>

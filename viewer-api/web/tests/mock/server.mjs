@@ -64,7 +64,7 @@ export function startMock(port = 0) {
       const items = rows
         .filter((row) => states.includes(row.state) && (query.get('mine') !== 'true' || row.mine || row.author === who.id))
         .sort((a, b) => order.indexOf(a.class) - order.indexOf(b.class) || a.due_at_ms - b.due_at_ms);
-      return { now_ms: Date.now(), items };
+      return { now_ms: Date.now(), items, total: items.length, damaged: 0 };
     }],
     ['POST', /^\/worklist\/claim-next$/, (_, { account }) => {
       const open = [...county.items.values()].find(({ study }) => study.row.state === 'waiting');
