@@ -541,6 +541,11 @@ export interface components {
             clinic: string;
             /**
              * Format: int64
+             * @description County clock minus the clinic's, ms, as measured on the link.
+             */
+            clock_offset_ms?: number | null;
+            /**
+             * Format: int64
              * @description Last heard, UTC ms.
              */
             heard_at_ms?: number | null;
@@ -1519,13 +1524,23 @@ export interface components {
         WorkState: "waiting" | "claimed" | "drafted" | "signed" | "audited" | "closed" | "withdrawn" | "retake_requested";
         /** @description The worklist, most urgent first. */
         Worklist: {
-            /** @description Rows. */
+            /**
+             * Format: int64
+             * @description Rows of which a part cannot be read: left out, or shown without that part. The county's `doctor` names them.
+             */
+            damaged: number;
+            /** @description Rows, at most `limit`. */
             items: components["schemas"]["WorkRow"][];
             /**
              * Format: int64
              * @description Server time, UTC ms: countdowns are `due_at_ms - now_ms` at the moment of the answer.
              */
             now_ms: number;
+            /**
+             * Format: int64
+             * @description Rows that the filter finds, also beyond `limit`.
+             */
+            total: number;
         };
     };
     responses: never;
