@@ -321,7 +321,11 @@ impl ReadingDesk for CountyDesk {
         for id in candidates {
             let (scope, who, policy) = (scope(reader), reader.id.clone(), Arc::clone(&self.press.policy));
             let claimed = self.store.write(move |tx| {
-                Box::pin(async move { queue::claim(tx, &policy, &scope, id, (&who, false), now).await })
+                Box::pin(async move {
+                    // What could not be opened afterwards is not claimed.
+                    queue::by_item(tx, &scope, id).await?;
+                    queue::claim(tx, &policy, &scope, id, (&who, false), now).await
+                })
             });
             match claimed.await {
                 Ok(item) => return lease(&item, &reader.name).map(|lease| Some((id, lease))),
