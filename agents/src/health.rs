@@ -4,7 +4,7 @@ use crate::capture::folder::FolderHealth;
 use crate::courier::OF_THE_GATEWAY;
 use crate::courier::ports::LinkState;
 use crate::page::PauseView;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{ReportRow, Spool, SpoolError};
 use crate::trust::Device;
 use relay_core::clock::{DAY_MS, MINUTE_MS, UtcMs};
 use relay_core::codes::{Code, Refusal};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 const CERTIFICATE_WARN_MS: i64 = 30 * DAY_MS;
 /// A clock that is off by more is warned about; deadlines are corrected all the same.
 const CLOCK_WARN_MS: i64 = MINUTE_MS;
+/// Reports named one by one that do not verify.
+const MAX_FAULTY: u32 = 20;
 /// Bytes in a MiB.
 const MIB: u64 = 1024 * 1024;
 /// The disk is called full at the floor and tight at this multiple of it.
@@ -35,7 +37,7 @@ pub enum Level {
 /// One thing looked at.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Finding {
-    /// `agent`, `disk`, `certificate`, `link`, `county`, `clock`, `dicom`, `folder`, `spool`, `database`, `object`, `study`,
+    /// `agent`, `disk`, `certificate`, `revocation`, `link`, `county`, `clock`, `dicom`, `folder`, `spool`, `database`, `object`, `study`,
     /// `refused`, `report`, `staff`.
     pub check: String,
     /// How bad.
@@ -83,6 +85,7 @@ impl Doctor {
     #[must_use]
     pub async fn examine(&self, spool: &Spool, link: &LinkState) -> Vec<Finding> {
         let mut found = vec![disk(spool), waiting(spool), self.certificate(spool.now()), self.line(link)];
+        found.push(self.revocations(spool.now()));
         found.extend(clock(link));
         found.extend(paused(link));
         found.extend(holdings(spool).await);
@@ -108,6 +111,7 @@ impl Doctor {
     pub async fn troubles(&self, spool: &Spool, link: &LinkState) -> Result<Vec<Finding>, SpoolError> {
         let mut found: Vec<Finding> = self.folders.iter().flat_map(FolderHealth::troubles).collect();
         found.extend(paused(link));
+        found.extend(Some(self.revocations(spool.now())).filter(|list| list.level != Level::Good));
         found.extend(studies(spool).await?);
         Ok(found)
     }
@@ -140,6 +144,33 @@ impl Doctor {
                     ": ask the county for a new code and run relay-agent enrol"
                 }
             ),
+        )
+    }
+
+    /// Without a list of these days a stolen gateway or signature key counts as good here.
+    fn revocations(&self, now: UtcMs) -> Finding {
+        let Some(list) = self.device.revocations() else {
+            return Finding::new(
+                "revocation",
+                Level::Warning,
+                "本机尚无县级吊销列表：连接县级后自动取得",
+                "no revocation list of the county is here yet: it comes with the line",
+            );
+        };
+        let (number, until) = (list.number, list.next_update.to_rfc3339());
+        if now <= list.next_update {
+            return Finding::new(
+                "revocation",
+                Level::Good,
+                format!("县级吊销列表第 {number} 号，有效期至 {until}"),
+                format!("revocation list {number} of the county, valid until {until}"),
+            );
+        }
+        Finding::new(
+            "revocation",
+            Level::Warning,
+            format!("吊销列表已过期（第 {number} 号，有效期至 {until}）：此后的吊销本机可能不知道。请恢复到县级的线路；线路正常时请联系县级管理员"),
+            format!("the revocation list is out of date (number {number}, valid until {until}): later revocations may be unknown here. Bring the line back; if it is up, tell the county's administrator"),
         )
     }
 
@@ -333,7 +364,11 @@ async fn holdings(spool: &Spool) -> Vec<Finding> {
             format!("the county refused {n} objects ({mib} MiB): relay-agent status says why; spool.keep_refused_days removes them after so many days"),
         ));
     }
-    let bad_reports = figures.reports_faulty + figures.letters_refused;
+    match spool.faulty_reports(MAX_FAULTY).await {
+        Ok(faulty) => found.extend(faulty.iter().map(faulty_report)),
+        Err(error) => found.push(unreadable_database(&error)),
+    }
+    let bad_reports = figures.reports_faulty.saturating_sub(u64::from(MAX_FAULTY)) + figures.letters_refused;
     if bad_reports > 0 {
         found.push(Finding::new(
             "report",
@@ -351,6 +386,17 @@ async fn holdings(spool: &Spool) -> Vec<Finding> {
         ));
     }
     found
+}
+
+fn faulty_report(row: &ReportRow) -> Finding {
+    let (letter, id, version) = (&row.letter, &row.report_id, row.version);
+    let fault = row.fault.as_deref().unwrap_or_default();
+    Finding::new(
+        "report",
+        Level::Bad,
+        format!("报告 {id} v{}（{letter}）：{fault}", row.paper_version),
+        format!("DO NOT USE report {id} version {version} ({letter}): it does not verify from this disk; ask the county to send it again"),
+    )
 }
 
 fn unreadable_database(error: &SpoolError) -> Finding {

@@ -171,7 +171,7 @@ impl Agent {
                 tracing::error!(%error, "the local page has ended");
             }
         });
-        tasks.spawn(keep_house(self.spool.clone(), self.config.spool.clone(), stop.clone()));
+        tasks.spawn(keep_house(Arc::clone(&self.inbox), self.config.spool.clone(), stop.clone()));
         let courier = CourierConfig {
             trust: self.device.link_trust(),
             gateways: self.config.county.gateways.iter().map(gateway).collect(),
@@ -241,7 +241,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Background work: idempotent, and nothing is lost when it does not run for an hour.
-async fn keep_house(spool: Spool, keep: SpoolRoom, stop: CancellationToken) {
+async fn keep_house(inbox: Arc<Inbox>, keep: SpoolRoom, stop: CancellationToken) {
+    let spool = inbox.spool();
     let mut quiet = tokio::time::interval(QUIET_LOOK);
     let mut room = tokio::time::interval(RETENTION_LOOK);
     for timer in [&mut quiet, &mut room] {
@@ -251,7 +252,10 @@ async fn keep_house(spool: Spool, keep: SpoolRoom, stop: CancellationToken) {
         let done = tokio::select! {
             () = stop.cancelled() => return,
             _ = quiet.tick() => spool.complete_quiet().await.map(drop),
-            _ = room.tick() => make_room(&spool, &keep).await,
+            _ = room.tick() => {
+                let (room, judged) = (make_room(spool, &keep).await, inbox.scrub().await);
+                room.and(judged)
+            }
         };
         if let Err(error) = done {
             tracing::error!(error = %crate::spool::chain(&error), "background work failed; it is tried again");

@@ -16,7 +16,7 @@ use relay_core::letter::{Note, NoteBody};
 use relay_core::report::{PackageError, ReportPackage};
 use rustls_pki_types::CertificateDer;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// Why the device's identity cannot be used.
@@ -56,6 +56,17 @@ pub struct Device {
     link: watch::Sender<LinkTrust>,
     /// Where a newer revocation list is kept.
     crl: Option<PathBuf>,
+    /// Held while a list is taken and kept, so that an older one is never kept over a newer.
+    keeping: Mutex<()>,
+}
+
+/// Which revocation list is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListInForce {
+    /// Its number; grows with every list.
+    pub number: u64,
+    /// When the county owes the next one: after it, a revocation may be unknown here.
+    pub next_update: UtcMs,
 }
 
 /// Why a package is not valid.
@@ -129,7 +140,7 @@ impl Device {
         let trust = TrustStore::new(ca.clone());
         let link = watch::Sender::new(link_trust(&identity, &trust).map_err(|e| e.to_string())?);
         let trust = RwLock::new(trust);
-        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, link, crl: None })
+        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, link, crl: None, keeping: Mutex::default() })
     }
 
     /// The clinic that the certificate names.
@@ -156,6 +167,34 @@ impl Device {
             self.link.send_replace(link_trust(&self.identity, &trust).map_err(|e| e.to_string())?);
         }
         Ok(newer)
+    }
+
+    /// Takes a newer revocation list and keeps it; false when it is not newer, also when it is older.
+    ///
+    /// # Errors
+    /// Why the list is not the county's, in words.
+    pub fn take_crl(&self, der: &[u8]) -> Result<bool, String> {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(in_force) = self.revocations()
+            && RevocationList::verify(der, &self.ca).map_err(|e| e.to_string())?.number() < in_force.number
+        {
+            return Ok(false);
+        }
+        let newer = self.update_crl(der)?;
+        if newer
+            && let Some(path) = &self.crl
+            && let Err(error) = write_atomic(&RealDisk, path, der, 0o600)
+        {
+            tracing::warn!(%error, "the revocation list is in force but could not be kept");
+        }
+        Ok(newer)
+    }
+
+    /// The revocation list in force: its number, and when the county owes the next one.
+    #[must_use]
+    pub fn revocations(&self) -> Option<ListInForce> {
+        let trust = self.trust.read().unwrap_or_else(PoisonError::into_inner);
+        trust.revocations().map(|list| ListInForce { number: list.number(), next_update: list.next_update() })
     }
 
     /// Whom the link trusts, from now on.
@@ -194,15 +233,11 @@ impl Device {
         Ok(verify_plan(&package, &trust, &self.clinic, now)?)
     }
 
-    /// What is trusted, after taking and keeping the package's revocation list where it is newer: a clinic learns of a
-    /// revocation with the next report. A list that is not the county's is left to the verifier, which names it.
+    /// What is trusted, after taking and keeping the package's revocation list where it is newer. A list that is not the county's is left to the verifier, which names it.
     fn newest(&self, package: &ReportPackage) -> TrustStore {
-        let list = package.revocations.as_deref();
-        if let (Some(list), Some(path)) = (list, &self.crl)
-            && self.update_crl(list).is_ok_and(|newer| newer)
-            && let Err(error) = write_atomic(&RealDisk, path, list, 0o600)
-        {
-            tracing::warn!(%error, "the revocation list is in force but could not be kept");
+        if let Some(list) = package.revocations.as_deref() {
+            // The verifier names a list that is not the county's.
+            let _ = self.take_crl(list);
         }
         self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -157,6 +157,10 @@ impl Inbox for Letters {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied())
     }
 
+    async fn revocations(&self, _list: Vec<u8>) -> Result<bool, Refusal> {
+        Ok(false)
+    }
+
     async fn accept(&self, head: &LetterHead, _body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(head.id.clone(), now);
         Ok(LetterFate::Stored { at: now })

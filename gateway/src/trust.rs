@@ -2,7 +2,7 @@
 //! within [`POLL`], on new and on live connections; a renewed server certificate is taken without a restart.
 
 use crate::home::Home;
-use crate::link::{LinkHandle, Revoked};
+use crate::link::{LinkHandle, Revocations, Revoked};
 use anyhow::Context as _;
 use relay_certs::authority::{Authority, CRL_FILE};
 use relay_certs::trust::{RevocationWatch, TlsIdentity, gateway_server_config, viewer_server_config};
@@ -50,7 +50,8 @@ impl Trust {
         let list = RevocationWatch::open(&home.ca().join(CRL_FILE), authority.ca_certificate().clone())
             .context("the revocation list")?;
         // What is on the list now is refused by TLS; only what comes later can be on a live connection.
-        let (revoked, _) = watch::channel(Revoked::default());
+        let revocations = Revocations { list: list.list().der().to_vec(), ..Revocations::default() };
+        let (revoked, _) = watch::channel(Arc::new(revocations));
         let (web, _) = watch::channel(web_config(&identity)?);
         Ok(Self { home: home.clone(), authority, identity, list, revoked, web, outdated: false })
     }
@@ -70,7 +71,7 @@ impl Trust {
         self.web.subscribe()
     }
 
-    /// Serials that may no longer be used.
+    /// Serials that may no longer be used, and the list that clinics are told.
     #[must_use]
     pub fn revoked(&self) -> watch::Receiver<Revoked> {
         self.revoked.subscribe()
@@ -134,8 +135,9 @@ impl Trust {
         let Some(serials) = self.list.poll().context("the revocation list")? else { return Ok(()) };
         tracing::warn!(count = serials.len(), number = self.list.list().number(), "new revocation list");
         self.outdated = true;
-        let all: BTreeSet<_> = self.revoked.borrow().iter().cloned().chain(serials).collect();
-        self.revoked.send_replace(Arc::new(all));
+        let all: BTreeSet<_> = self.revoked.borrow().serials.iter().cloned().chain(serials).collect();
+        let list = self.list.list().der().to_vec();
+        self.revoked.send_replace(Arc::new(Revocations { serials: all, list }));
         Ok(())
     }
 
@@ -209,7 +211,8 @@ mod tests {
         let lax = std::fs::Permissions::from_mode(0o644);
         std::fs::set_permissions(home.server_key(), lax).unwrap();
         trust.step(&mut counting(&mut set)).unwrap_err();
-        assert_eq!((trust.revoked().borrow().len(), set), (1, 1));
+        assert_eq!((trust.revoked().borrow().serials.len(), set), (1, 1));
+        assert_eq!(trust.revoked().borrow().list, trust.authority.crl_der().unwrap(), "as clinics are told");
     }
 
     #[tokio::test]
@@ -218,7 +221,7 @@ mod tests {
         let (_home, mut trust) = county(dir.path()).await;
         revoke_a_certificate(&trust);
         trust.step(&mut |_| anyhow::bail!("no room")).unwrap_err();
-        assert_eq!(trust.revoked().borrow().len(), 1);
+        assert_eq!(trust.revoked().borrow().serials.len(), 1);
         let mut set = 0;
         for _ in 0..2 {
             trust.step(&mut counting(&mut set)).unwrap();

@@ -16,7 +16,7 @@ use relay_core::limits::MAX_FRAME_BYTES;
 use relay_core::link::frame::{Frame, FrameReader, Hello, ObjectData};
 use relay_core::link::{ALPN, close_code, code_of_close};
 use relay_core::study::{Class, Encoding};
-use relay_gateway::link::{LinkConfig, LinkHandle, LinkListener, Revoked};
+use relay_gateway::link::{LinkConfig, LinkHandle, LinkListener, Revocations, Revoked};
 use relay_tests::phantom;
 use relay_tests::sim::clinic::{Clinic, noise};
 use relay_tests::sim::county::County;
@@ -406,7 +406,7 @@ async fn a_revocation_cuts_the_live_connection_and_the_next_one() {
     until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
     lab.pki.revoke(&identity.chain[0], relay_certs::authority::RevocationReason::KeyCompromise);
     gateway.handle.set_tls(&lab.server_tls()).unwrap();
-    lab.revoked.send_replace(Arc::new([serial].into()));
+    lab.revoked.send_replace(Arc::new(Revocations { serials: [serial].into(), list: lab.pki.crl() }));
     let (_, field) = until_refused(&mut agent, Code::CertificateRevoked).await;
     assert_eq!(field, "certificate of this agent");
     clinic.with(|c| study(c, "1.2.1", Class::Green, &[(noise(1, 1_000), Encoding::Identity)]));
@@ -422,13 +422,13 @@ async fn a_revocation_cuts_the_live_connection_and_the_next_one() {
 async fn a_gateway_whose_key_is_revoked_is_left_at_once_and_not_trusted_again() {
     let mut lab = Lab::new(81);
     let gateway = lab.start_gateway(0);
-    let device = relay_agent::trust::Device::of(lab.pki.agent(CLINIC)).unwrap();
-    let clinic = ClinicPorts::new(Clinic::default());
+    let device = Arc::new(relay_agent::trust::Device::of(lab.pki.agent(CLINIC)).unwrap());
+    let clinic = ClinicPorts::new(Clinic::default()).trusting(&device);
     let mut agent = start_trusting(device.link_trust(), &[gateway.address], &clinic);
     until(&mut agent.state, "up", |s| matches!(s, LinkState::Up { .. })).await;
     lab.pki.revoke(&lab.gateway.chain[0].clone(), relay_certs::authority::RevocationReason::KeyCompromise);
-    // As a report brings it: the agent is not started anew.
-    assert!(device.update_crl(&lab.pki.crl()).unwrap());
+    // Told on the link: no report comes, and the agent is not started anew.
+    lab.revoked.send_replace(Arc::new(Revocations { list: lab.pki.crl(), ..Revocations::default() }));
     let (reason, field) = until_refused(&mut agent, Code::CertificateRevoked).await;
     assert_eq!(field, "certificate of the gateway", "{reason}");
     clinic.with(|c| study(c, "1.2.1", Class::Green, &[(noise(1, 1_000), Encoding::Identity)]));
@@ -438,6 +438,27 @@ async fn a_gateway_whose_key_is_revoked_is_left_at_once_and_not_trusted_again() 
     };
     until(&mut agent.state, "refused by TLS", by_tls).await;
     lab.county.with(|county| assert!(county.manifests.is_empty(), "nothing is told to a stolen key"));
+    stop(agent).await;
+}
+
+#[tokio::test]
+async fn the_revocation_list_is_told_after_the_hello_and_whenever_it_changes_and_never_goes_back() {
+    let mut lab = Lab::new(82);
+    let old = lab.pki.crl();
+    lab.revoked.send_replace(Arc::new(Revocations { list: old.clone(), ..Revocations::default() }));
+    let gateway = lab.start_gateway(0);
+    let device = Arc::new(relay_agent::trust::Device::of(lab.pki.agent(CLINIC)).unwrap());
+    let clinic = ClinicPorts::new(Clinic::default()).trusting(&device);
+    let agent = start_trusting(device.link_trust(), &[gateway.address], &clinic);
+    clinic.until(SOON, "the list in force is told", |c| c.revocations.as_ref() == Some(&old)).await;
+    let first = device.revocations().unwrap().number;
+    let _ = lab.pki.revoked_agent("another-clinic");
+    let new = lab.pki.crl();
+    for told in [&new, &old] {
+        lab.revoked.send_replace(Arc::new(Revocations { list: told.clone(), ..Revocations::default() }));
+        clinic.until(SOON, "the list is told", |c| c.revocations.as_ref() == Some(told)).await;
+    }
+    assert!(device.revocations().unwrap().number > first);
     stop(agent).await;
 }
 

@@ -4,10 +4,13 @@ use super::{Asleep, At, awake, eprint_line, out_line, refusal_words};
 use crate::capture::folder::FolderHealth;
 use crate::courier::ports::LinkState;
 use crate::health::{Doctor, Finding, Level};
+use crate::inbox::Inbox;
 use crate::page::Overview;
 use crate::spool::{CriticalRow, RejectView, ReportRow, Spool, StudyView};
 use crate::words::local;
 use clap::Args;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 use relay_core::clock::Clock;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -45,9 +48,9 @@ impl Show {
 
     pub(super) async fn status(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
         let Some(client) = awake(&self.at).await? else {
-            let spool = self.asleep(clock).await?.spool;
-            let studies = all_studies(&spool).await?;
-            spool.close().await;
+            let inbox = judged(self.asleep(clock).await?).await?;
+            let studies = all_studies(inbox.spool()).await?;
+            inbox.spool().close().await;
             self.print(&serde_json::json!({ "running": false, "studies": studies }), || {
                 studies.iter().map(study_line).collect()
             })?;
@@ -66,9 +69,9 @@ impl Show {
         let reports = match awake(&self.at).await? {
             Some(client) => client.whole_overview().await?.reports,
             None => {
-                let spool = self.asleep(clock).await?.spool;
-                let reports = all_reports(&spool).await?;
-                spool.close().await;
+                let inbox = judged(self.asleep(clock).await?).await?;
+                let reports = all_reports(inbox.spool()).await?;
+                inbox.spool().close().await;
                 reports
             }
         };
@@ -116,6 +119,8 @@ impl Show {
                 };
                 let reason = "the agent does not run".to_owned();
                 let link = LinkState::Down { since, reason, refusal: None };
+                let inbox = Inbox::new(spool.clone(), Arc::clone(&doctor.device), StdRng::from_os_rng());
+                inbox.judge_all().await?;
                 let mut findings = doctor.examine(&spool, &link).await;
                 // Without the agent there is no line to judge.
                 findings.retain(|f| !matches!(f.check.as_str(), "link" | "dicom"));
@@ -135,6 +140,13 @@ impl Show {
         let bad = findings.iter().any(|f| f.level == Level::Bad);
         Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
+}
+
+/// The inbox of a home where no agent runs, with every report judged from disk.
+async fn judged(asleep: Asleep) -> anyhow::Result<Inbox> {
+    let inbox = Inbox::new(asleep.spool, asleep.device, StdRng::from_os_rng());
+    inbox.judge_all().await?;
+    Ok(inbox)
 }
 
 async fn all_studies(spool: &Spool) -> anyhow::Result<Vec<StudyView>> {
@@ -178,6 +190,7 @@ fn report_line(r: &ReportRow) -> String {
     let state = match (&r.fault, &r.voided, r.superseded) {
         (Some(fault), ..) => fault.clone(),
         (None, Some(void), _) => format!("{} {}", void.zh(), local(void.at)),
+        (None, None, _) if !r.checked => "正在核验签名".to_owned(),
         (None, None, old) => {
             let reviewer = r
                 .reviewer

@@ -34,6 +34,12 @@ pub(super) async fn known(inbox: Arc<dyn Inbox>, head: LetterHead) -> (LetterId,
     (head.id, answer)
 }
 
+/// Gives the county's revocation list to the inbox.
+pub(super) async fn revocations(inbox: Arc<dyn Inbox>, list: Vec<u8>) -> Result<bool, Refusal> {
+    let taken = tokio::time::timeout(INBOX_DEADLINE, inbox.revocations(list)).await;
+    taken.unwrap_or_else(|_| Err(failed("the clinic's inbox does not answer")))
+}
+
 /// A letter stream whose header was read.
 pub(super) struct Arriving {
     pub(super) id: LetterId,

@@ -116,6 +116,9 @@ pub trait Inbox: Send + Sync {
     /// True when the letter is already durable here, so its body need not travel.
     async fn has(&self, id: &LetterId, hash: &ObjectHash) -> Result<Option<UtcMs>, PortError>;
 
+    /// Takes the county's revocation list where it is newer than the one in force; `Ok(false)`: it is not.
+    async fn revocations(&self, list: Vec<u8>) -> Result<bool, Refusal>;
+
     /// Verifies and stores a letter. The body has the announced length and hash.
     async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError>;
 }

@@ -69,6 +69,7 @@ enum Done {
     Arriving(Option<Arriving>),
     Body(LetterId, LetterOutcome),
     Absent(StudyUid, Vec<ObjectHash>),
+    Revocations(Result<bool, Refusal>),
 }
 
 /// What woke the loop.
@@ -290,6 +291,10 @@ impl<'a> Session<'a> {
                 }
                 self.list_due = true;
             }
+            Done::Revocations(Ok(newer)) => tracing::debug!(newer, "the county's revocation list"),
+            Done::Revocations(Err(refusal)) => {
+                tracing::error!(%refusal, "the gateway's revocation list is not taken; the one in force stays");
+            }
             Done::Arriving(None) => {}
             Done::Arriving(Some(mut letter)) => match self.link.receive_letter(&letter.id) {
                 Some(head) => {
@@ -462,6 +467,10 @@ impl<'a> Session<'a> {
                     let (id, answer) = letters::known(inbox, head).await;
                     Done::Known(id, answer)
                 });
+            }
+            AgentEvent::Revocations(list) => {
+                let inbox = Arc::clone(&self.context.inbox);
+                self.tasks.spawn(async move { Done::Revocations(letters::revocations(inbox, list).await) });
             }
             AgentEvent::StudyDone { study, generation } => {
                 tracing::info!(%study, generation, "nothing of the study is open");

@@ -84,6 +84,9 @@ impl Inbox for NoLetters {
     async fn has(&self, _: &LetterId, _: &ObjectHash) -> Result<Option<UtcMs>, PortError> {
         Ok(None)
     }
+    async fn revocations(&self, _: Vec<u8>) -> Result<bool, Refusal> {
+        Ok(false)
+    }
     async fn accept(&self, _: &LetterHead, _: Vec<u8>, _: UtcMs) -> Result<LetterFate, PortError> {
         unreachable!("no letter comes")
     }

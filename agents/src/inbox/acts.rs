@@ -1,15 +1,16 @@
 //! What a named person does with what came: opens, reads back, records the action, has seen. Each is a row and a note,
 //! signed by the device, in one transaction.
 
-use super::Inbox;
+use super::judge::{Facts, changed_zh, missing_zh};
+use super::{Inbox, read_limited};
 use crate::spool::{PinError, ReportRow, SpoolError, blocking};
 use crate::trust::Invalid;
 use rand::RngCore as _;
 use relay_certs::signing::{NoteError, VerifiedReport};
+use relay_core::clock::UtcMs;
 use relay_core::durable::BlobError;
 use relay_core::ids::{LetterId, NoteId, ObjectHash, ReportId, StudyUid};
 use relay_core::letter::{Note, NoteBody, NoteKind, PURPOSE_NOTE};
-use relay_core::limits::MAX_LETTER_BYTES;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -50,6 +51,12 @@ pub enum ActError {
         /// What differs: `content`, `study`, `report id`, `version` or `kind`.
         what: &'static str,
     },
+    /// The report's file is gone from this disk, or cannot be read.
+    #[error("DO NOT USE this report: {source}; ask the county to send it again, and look at the disk")]
+    Missing {
+        /// Which file, and why.
+        source: BlobError,
+    },
     /// Done before, or not possible yet.
     #[error(transparent)]
     State(#[from] Done),
@@ -79,16 +86,8 @@ impl ActError {
                 format!("本机没有编号为 {id} 的{noun}，可用 relay-agent {command} 查看本机已有的编号")
             }
             Self::Invalid { invalid, .. } => format!("{}。请联系县级重新发送", invalid.zh()),
-            Self::Changed { what, .. } => {
-                let part = match *what {
-                    "study" => "所属检查",
-                    "report id" => "报告编号",
-                    "version" => "版本",
-                    "kind" => "报告类型",
-                    _ => "文件内容",
-                };
-                format!("请勿使用此报告：{part}与接收时的登记不一致。请联系县级重新发送")
-            }
+            Self::Changed { what, .. } => changed_zh(what),
+            Self::Missing { .. } => missing_zh(),
             Self::State(state) => state.zh().to_owned(),
             Self::Text => format!("请填写内容（1至{MAX_TEXT_CHARS}字）"),
             Self::Note(error) => error.zh().to_owned(),
@@ -176,6 +175,7 @@ impl Inbox {
     /// [`ActError`]; a damaged file is named with the part that differs, and remembered.
     pub async fn open_report(&self, id: &str, person: &str, pin: &str) -> Result<Opened, ActError> {
         self.spool.check_pin(person, pin).await?;
+        self.hold_withdrawals().await?;
         let row = self.spool.report(id).await?;
         let row = row.ok_or_else(|| ActError::NotFound { what: "report", id: id.to_owned() })?;
         let file = self.spool.blobs().path_of(&row.package);
@@ -185,34 +185,48 @@ impl Inbox {
             let hash = ObjectHash::of(&bytes);
             Ok::<_, BlobError>((device.verify(&bytes, now), hash))
         });
-        let (verified, hash) = read.await?.map_err(SpoolError::from)?;
-        let fault = match verified {
-            Ok(verified) if differs(&verified, &hash, &row).is_none() => {
-                let report = Some((row.report_id.clone(), row.version));
-                let note =
-                    self.note(NoteKind::ReportOpened, &row.study, &row.letter, report, person, None)?;
-                self.spool.record_opened(&row.letter, person, &note, now).await?;
-                let mut row = row;
-                row.opened_at.get_or_insert(now);
-                row.opened_by.get_or_insert_with(|| person.to_owned());
-                row.fault = None;
-                let (mut sentence_zh, mut sentence_en) = verified.sentence();
-                if let Some(void) = &row.voided {
-                    // The signature is what it is; that the report is withdrawn stands before it.
-                    sentence_zh = format!("{}。{sentence_zh}", void.zh());
-                    sentence_en = format!("{}; {sentence_en}", void.en());
+        let fault = match read.await? {
+            Ok((Ok(verified), hash)) => {
+                let facts = Facts::of(&verified);
+                let content = (hash != row.package).then_some("content");
+                match content.or_else(|| facts.differs(&row)) {
+                    None => return self.opened(row, &facts, &verified, person, now).await,
+                    Some(what) => ActError::Changed { file, what },
                 }
-                return Ok(Opened { pdf: verified.pdf().to_vec(), row, sentence_zh, sentence_en });
             }
-            Ok(verified) => {
-                let what = differs(&verified, &hash, &row).unwrap_or("content");
-                ActError::Changed { file, what }
-            }
-            Err(invalid) => ActError::Invalid { file, invalid },
+            Ok((Err(invalid), _)) => ActError::Invalid { file, invalid },
+            Err(source) => ActError::Missing { source },
         };
         tracing::error!(report = %row.report_id, version = row.version, fault = %fault, "a stored report does not verify");
-        self.spool.record_fault(&row.letter, &fault.zh()).await?;
+        self.spool.record_fault(&row.letter, Some(&fault.zh())).await?;
         Err(fault)
+    }
+
+    /// Notes that a version, verified just now, is opened; what is shown of it is what was signed.
+    async fn opened(
+        &self,
+        mut row: ReportRow,
+        facts: &Facts,
+        verified: &VerifiedReport,
+        person: &str,
+        now: UtcMs,
+    ) -> Result<Opened, ActError> {
+        if facts.correct(&mut row) {
+            self.spool.correct_report(&row.letter, facts.says()).await?;
+        }
+        let report = Some((row.report_id.clone(), row.version));
+        let note = self.note(NoteKind::ReportOpened, &row.study, &row.letter, report, person, None)?;
+        self.spool.record_opened(&row.letter, person, &note, now).await?;
+        row.opened_at.get_or_insert(now);
+        row.opened_by.get_or_insert_with(|| person.to_owned());
+        (row.fault, row.checked) = (None, true);
+        let (mut sentence_zh, mut sentence_en) = verified.sentence();
+        if let Some(void) = &row.voided {
+            // The signature is what it is; that the report is withdrawn stands before it.
+            sentence_zh = format!("{}。{sentence_zh}", void.zh());
+            sentence_en = format!("{}; {sentence_en}", void.en());
+        }
+        Ok(Opened { pdf: verified.pdf().to_vec(), row, sentence_zh, sentence_en })
     }
 
     /// A named medical person reads a critical notice back: it stops ringing.
@@ -275,37 +289,10 @@ impl Inbox {
     }
 }
 
-/// What of the verified report is not what the row says; the row may be damaged, the report is what was signed.
-fn differs(verified: &VerifiedReport, hash: &ObjectHash, row: &ReportRow) -> Option<&'static str> {
-    if *hash != row.package {
-        return Some("content");
-    }
-    if *verified.study_uid() != row.study {
-        return Some("study");
-    }
-    if *verified.report_id() != row.report_id {
-        return Some("report id");
-    }
-    if verified.version() != row.version {
-        return Some("version");
-    }
-    (verified.kind() != row.kind).then_some("kind")
-}
-
 fn checked(text: &str) -> Result<String, ActError> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > MAX_TEXT_CHARS {
         return Err(ActError::Text);
     }
     Ok(text.to_owned())
-}
-
-fn read_limited(path: &std::path::Path) -> Result<Vec<u8>, BlobError> {
-    use std::io::Read as _;
-    let disk = |source| BlobError::Disk { step: "read", path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|f| f.take(MAX_LETTER_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(disk)?;
-    Ok(bytes)
 }

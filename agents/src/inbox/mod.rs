@@ -1,6 +1,7 @@
 //! What comes from the county: verified, then stored, then receipted; opened by a named person only.
 
 mod acts;
+mod judge;
 
 pub use acts::{ActError, Done, Opened};
 
@@ -8,13 +9,17 @@ use crate::courier::ports::{Inbox as InboxPort, LetterFate, PortError};
 use crate::spool::{ReportInsert, Spool, SpoolError, blocking};
 use crate::trust::Device;
 use async_trait::async_trait;
+use judge::Verdicts;
 use rand::rngs::StdRng;
 use relay_certs::signing::VerifiedReport;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Fault, Refusal};
+use relay_core::durable::BlobError;
 use relay_core::ids::{LetterId, ObjectHash};
 use relay_core::letter::{CriticalNotice, LetterHead, LetterKind, ReportVoid, RetakeRequest, StudyStatus};
 use relay_core::limits::MAX_LETTER_BYTES;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// The clinic's inbox.
@@ -24,13 +29,18 @@ pub struct Inbox {
     device: Arc<Device>,
     /// For the ids of notes.
     rng: Mutex<StdRng>,
+    /// What stored reports were found to be. Held while they are judged.
+    verdicts: tokio::sync::Mutex<Verdicts>,
+    /// The page of reports that the background judges next.
+    scrubbed: AtomicU64,
 }
 
 impl Inbox {
     /// An inbox over the spool, verifying for this device's clinic.
     #[must_use]
     pub const fn new(spool: Spool, device: Arc<Device>, rng: StdRng) -> Self {
-        Self { spool, device, rng: Mutex::new(rng) }
+        let verdicts = tokio::sync::Mutex::const_new(Verdicts::new());
+        Self { spool, device, rng: Mutex::new(rng), verdicts, scrubbed: AtomicU64::new(0) }
     }
 
     /// The spool behind it.
@@ -180,6 +190,17 @@ fn insert_of(verified: &VerifiedReport) -> ReportInsert {
     }
 }
 
+/// The bytes of a stored letter, no more than one may have.
+fn read_limited(path: &Path) -> Result<Vec<u8>, BlobError> {
+    use std::io::Read as _;
+    let disk = |source| BlobError::Disk { step: "read", path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|f| f.take(MAX_LETTER_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(disk)?;
+    Ok(bytes)
+}
+
 fn port(source: SpoolError) -> PortError {
     PortError { step: "store a letter", source: anyhow::Error::new(source) }
 }
@@ -189,6 +210,19 @@ impl InboxPort for Inbox {
     async fn has(&self, id: &LetterId, hash: &ObjectHash) -> Result<Option<UtcMs>, PortError> {
         let letter = self.spool.letter(id).await.map_err(port)?;
         Ok(letter.filter(|l| l.hash == *hash && !l.quarantined).map(|l| l.stored_at))
+    }
+
+    async fn revocations(&self, list: Vec<u8>) -> Result<bool, Refusal> {
+        let device = Arc::clone(&self.device);
+        let taken = blocking(move || device.take_crl(&list)).await;
+        let taken = taken.map_err(|error| Refusal::new(Code::StorageFailed, "inbox", error.to_string()))?;
+        let newer = taken.map_err(|reason| Refusal::new(Code::FieldInvalid, "revocation list", reason))?;
+        if newer {
+            tracing::warn!(number = self.device.revocations().map(|of| of.number), "a newer revocation list is in force");
+            // Every stored report is judged anew when it is listed next.
+            self.spool.touch();
+        }
+        Ok(newer)
     }
 
     async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError> {

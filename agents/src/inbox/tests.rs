@@ -1,3 +1,5 @@
+mod lists;
+
 use super::*;
 use crate::config::QuietSeconds;
 use crate::courier::ports::Outbox as _;

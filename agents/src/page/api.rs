@@ -59,7 +59,7 @@ impl From<ActError> for Problem {
             ActError::Spool(error) => return error.into(),
             ActError::NotFound { what, .. } => (Code::NotFound, what.to_owned()),
             ActError::Invalid { invalid, .. } => (Code::ReportInvalid, invalid.refusal().field),
-            ActError::Changed { .. } => (Code::ReportInvalid, "package".to_owned()),
+            ActError::Changed { .. } | ActError::Missing { .. } => (Code::ReportInvalid, "package".to_owned()),
             ActError::State(_) => (Code::StateConflict, String::new()),
             ActError::Text => (Code::FieldInvalid, "text".to_owned()),
             ActError::Note(_) => (Code::Internal, "note".to_owned()),
@@ -109,6 +109,7 @@ async fn link(State(page): Shared) -> Json<LinkView> {
 
 async fn doctor(State(page): Shared) -> Answer<Response> {
     let link = page.link.borrow().clone();
+    page.inbox.reports(0).await?;
     Ok(Json(page.doctor.examine(page.spool(), &link).await).into_response())
 }
 
@@ -121,11 +122,11 @@ struct PageNumber {
 }
 
 async fn studies(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {
-    Ok(Json(page.spool().studies(which.page).await?).into_response())
+    Ok(Json(page.inbox.studies(which.page).await?).into_response())
 }
 
 async fn reports(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {
-    Ok(Json(page.spool().reports(which.page).await?).into_response())
+    Ok(Json(page.inbox.reports(which.page).await?).into_response())
 }
 
 fn uid(text: &str) -> Result<StudyUid, Refusal> {
@@ -133,7 +134,7 @@ fn uid(text: &str) -> Result<StudyUid, Refusal> {
 }
 
 async fn study(State(page): Shared, Path(study): Path<String>) -> Answer<Response> {
-    Ok(Json(page.spool().study(&uid(&study)?).await?).into_response())
+    Ok(Json(page.inbox.study(&uid(&study)?).await?).into_response())
 }
 
 async fn mark(State(page): Shared, Path(study): Path<String>, Json(mark): Json<Mark>) -> Answer<Response> {

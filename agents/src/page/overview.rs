@@ -202,7 +202,7 @@ impl Page {
         let link = LinkView::of(&line);
         let duty_phone = self.told_phone.borrow().clone().or_else(|| self.duty_phone.clone());
         let now = spool.now();
-        let (studies, reports) = (spool.studies(0).await?, spool.reports(0).await?);
+        let (studies, reports) = (self.inbox.studies(0).await?, self.inbox.reports(0).await?);
         let urgent = spool.urgent_open().await?;
         Ok(Overview {
             clinic: spool.clinic().clone(),

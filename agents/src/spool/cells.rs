@@ -2,7 +2,7 @@
 
 use super::{Spool, SpoolError};
 use relay_core::clock::UtcMs;
-use relay_core::ids::{ObjectHash, StudyUid};
+use relay_core::ids::{LetterId, ObjectHash, StudyUid};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{Decode, Row as _, Type};
 use std::sync::PoisonError;
@@ -89,6 +89,11 @@ impl Spool {
         if damaged.len() < MAX_DAMAGED && damaged.insert(error.to_string()) {
             tracing::error!(%error, "a damaged row was left out; the others are shown");
         }
+    }
+
+    /// A letter whose body is not what was stored: remembered as a damaged row is.
+    pub(crate) fn remember_damaged_letter(&self, letter: &LetterId) {
+        self.remember_damage(&SpoolError::Corrupt { table: "letter", column: "body", row: letter.to_string() });
     }
 
     /// Rows that could not be read since the start, at most 64: somebody must repair the database.

@@ -6,7 +6,10 @@ use super::{Spool, SpoolError, WriteTx};
 use relay_core::clock::UtcMs;
 use relay_core::codes::Refusal;
 use relay_core::ids::{LetterId, ObjectHash};
-use relay_core::letter::{LetterHead, StudyStatus};
+use relay_core::letter::{LetterHead, LetterKind, StudyStatus};
+
+/// Letters of one kind in one answer.
+const MAX_LETTERS: i64 = 10_000;
 
 /// A letter that is durable here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,36 @@ impl Spool {
             })
         })
         .transpose()
+    }
+
+    /// Letters of a kind that were taken, newest first. `rowless`: only reports whose row is gone.
+    pub(crate) async fn letters_of(
+        &self,
+        kind: LetterKind,
+        rowless: bool,
+    ) -> Result<Vec<LetterHead>, SpoolError> {
+        let rows = sqlx::query(
+            "SELECT l.* FROM letter l WHERE l.kind = ?1 AND l.refused_code IS NULL
+                AND (?2 = 0 OR NOT EXISTS (SELECT 1 FROM report r WHERE r.package = l.hash))
+             ORDER BY l.stored_at DESC LIMIT ?3",
+        )
+        .bind(kind.number())
+        .bind(rowless)
+        .bind(MAX_LETTERS)
+        .fetch_all(&self.0.reader)
+        .await
+        .map_err(db("list letters"))?;
+        Ok(self.readable(rows.iter().map(|row| {
+            let cells = Cells::of(row, "letter", "id");
+            Ok(LetterHead {
+                id: cells.read("id", |id: String| LetterId::parse(&id).ok())?,
+                kind,
+                study: cells.study("study")?,
+                length: cells.count("length")?,
+                hash: cells.hash("hash")?,
+                written_at: cells.time("written_at")?,
+            })
+        })))
     }
 
     /// Records a letter that was refused; its body stays as a blob.

@@ -52,7 +52,7 @@ use crate::config::QuietSeconds;
 use error::db;
 use relay_core::clock::{Clock, UtcMs};
 use relay_core::durable::{BlobStore, Disk};
-use relay_core::ids::{ClinicId, StudyUid};
+use relay_core::ids::{ClinicId, LetterId, StudyUid};
 use relay_core::study::{Class, Kind};
 use room::Room;
 use sqlx::sqlite::{
@@ -121,6 +121,8 @@ struct Inner {
     next_partial: AtomicU64,
     /// Studies with objects from associations that are still open.
     open: Mutex<HashMap<StudyUid, usize>>,
+    /// Report versions that were verified as they lie on this disk.
+    checked: Mutex<BTreeSet<LetterId>>,
     /// Coded bytes at the county, for the progress bar.
     progress: Mutex<HashMap<StudyUid, u64>>,
     /// Held while the spool is open; the operating system releases it when the process dies.
@@ -176,6 +178,7 @@ impl Spool {
             damaged: Mutex::default(),
             next_partial: AtomicU64::new(0),
             open: Mutex::default(),
+            checked: Mutex::default(),
             progress: Mutex::default(),
             _lock: lock,
         }));

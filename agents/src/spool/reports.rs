@@ -11,9 +11,10 @@ use relay_core::letter::{LetterHead, Note};
 use relay_core::report::ReportKind;
 use relay_core::study::StudyRevision;
 use sqlx::sqlite::SqliteRow;
+use std::sync::PoisonError;
 
-/// Versions of one study in one answer: a report is corrected a handful of times.
-const MAX_VERSIONS: i64 = 500;
+/// Versions of one list of studies: a study has one or two, and is corrected a handful of times.
+const MAX_VERSIONS: i64 = 8_000;
 
 /// A verified report version about to be recorded.
 #[derive(Debug, Clone)]
@@ -76,8 +77,11 @@ pub struct ReportRow {
     pub opened_at: Option<UtcMs>,
     /// Who.
     pub opened_by: Option<String>,
-    /// What a later check from disk found wrong.
+    /// What the last check from disk found wrong.
     pub fault: Option<String>,
+    /// Its package was verified as it lies on this disk; until then nothing may be called valid.
+    #[serde(default)]
+    pub checked: bool,
     /// True when a newer version takes its place: 旧版. An addendum takes no place, a preliminary version only that of one.
     pub superseded: bool,
     /// 作废: withdrawn by the county, whatever the signature says.
@@ -163,23 +167,27 @@ impl Spool {
             .map_err(db("insert a report version"))?;
         }
         self.commit(tx).await?;
+        // Verified just now, before it was stored.
+        self.set_checked(&head.id, true);
         Ok(true)
     }
 
-    /// Report versions of one study, newest first.
+    /// Report versions of these studies, newest first.
     ///
     /// # Errors
     /// [`SpoolError`] of the database.
-    pub async fn reports_of(&self, study: &StudyUid) -> Result<Vec<ReportRow>, SpoolError> {
+    pub async fn reports_of(&self, studies: &[StudyUid]) -> Result<Vec<ReportRow>, SpoolError> {
+        let uids: Vec<&str> = studies.iter().map(StudyUid::as_str).collect();
+        let uids = serde_json::to_string(&uids).expect("invariant: texts serialise");
         let rows = sqlx::query(report_rows!(
-            "WHERE r.study = ? ORDER BY r.verified_at DESC, r.version DESC LIMIT ?"
+            "WHERE r.study IN (SELECT value FROM json_each(?)) ORDER BY r.verified_at DESC, r.version DESC LIMIT ?"
         ))
-        .bind(study.as_str())
+        .bind(uids)
         .bind(MAX_VERSIONS)
         .fetch_all(&self.0.reader)
         .await
-        .map_err(db("list a study's reports"))?;
-        Ok(self.readable(rows.iter().map(report_of)))
+        .map_err(db("list the reports of studies"))?;
+        Ok(self.readable(rows.iter().map(|row| self.report_of(row))))
     }
 
     /// A page of report versions, from 0.
@@ -207,7 +215,7 @@ impl Spool {
         .await
         .map_err(db("list reports"))?;
         Ok(ReportPage {
-            reports: self.readable(rows.iter().map(report_of)),
+            reports: self.readable(rows.iter().map(|row| self.report_of(row))),
             total: total.unsigned_abs(),
             unopened: unopened.unsigned_abs(),
             page,
@@ -227,7 +235,7 @@ impl Spool {
         .fetch_optional(&self.0.reader)
         .await
         .map_err(db("look a report up"))?;
-        row.as_ref().map(report_of).transpose()
+        row.as_ref().map(|row| self.report_of(row)).transpose()
     }
 
     /// A person has opened a report version: row and note in one transaction.
@@ -250,8 +258,61 @@ impl Spool {
         self.commit(tx).await
     }
 
-    /// A check from disk found the report damaged.
-    pub(crate) async fn record_fault(&self, letter: &LetterId, fault: &str) -> Result<(), SpoolError> {
+    /// Versions that the last check from disk found wrong, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`SpoolError`] of the database.
+    pub async fn faulty_reports(&self, limit: u32) -> Result<Vec<ReportRow>, SpoolError> {
+        let rows = sqlx::query(report_rows!("WHERE r.fault IS NOT NULL ORDER BY r.verified_at DESC LIMIT ?"))
+            .bind(limit)
+            .fetch_all(&self.0.reader)
+            .await
+            .map_err(db("list damaged reports"))?;
+        Ok(self.readable(rows.iter().map(|row| self.report_of(row))))
+    }
+
+    /// Remembers whether a version was verified as it lies on this disk; true when that is news.
+    pub(crate) fn set_checked(&self, letter: &LetterId, checked: bool) -> bool {
+        let mut known = self.0.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked { known.insert(letter.clone()) } else { known.remove(letter) }
+    }
+
+    pub(super) fn is_checked(&self, letter: &str) -> bool {
+        LetterId::parse(letter).is_ok_and(|letter| {
+            self.0.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(&letter)
+        })
+    }
+
+    /// The row says again what the signed package says.
+    pub(crate) async fn correct_report(
+        &self,
+        letter: &LetterId,
+        says: &ReportInsert,
+    ) -> Result<(), SpoolError> {
+        sqlx::query(
+            "UPDATE report SET paper_version = ?, author = ?, reviewer = ?, signed_at = ?, reviewed_at = ?, demo = ?
+             WHERE letter = ?",
+        )
+        .bind(says.paper_version)
+        .bind(&says.author)
+        .bind(&says.reviewer)
+        .bind(says.signed_at.0)
+        .bind(says.reviewed_at.map(|t| t.0))
+        .bind(says.demo)
+        .bind(letter.as_str())
+        .execute(&self.0.writer)
+        .await
+        .map_err(db("put a report's row right"))?;
+        self.touch();
+        Ok(())
+    }
+
+    /// What the last check from disk found of a version.
+    pub(crate) async fn record_fault(
+        &self,
+        letter: &LetterId,
+        fault: Option<&str>,
+    ) -> Result<(), SpoolError> {
         sqlx::query("UPDATE report SET fault = ? WHERE letter = ?")
             .bind(fault)
             .bind(letter.as_str())
@@ -263,9 +324,18 @@ impl Spool {
     }
 }
 
+impl Spool {
+    fn report_of(&self, row: &SqliteRow) -> Result<ReportRow, SpoolError> {
+        let mut report = report_of(row)?;
+        report.checked = self.is_checked(report.letter.as_str());
+        Ok(report)
+    }
+}
+
 fn report_of(row: &SqliteRow) -> Result<ReportRow, SpoolError> {
     let cells = Cells::of(row, "report", "letter");
     Ok(ReportRow {
+        checked: false,
         letter: cells.read("letter", |id: String| LetterId::parse(&id).ok())?,
         report_id: cells.read("report_id", |id: String| ReportId::parse(&id).ok())?,
         version: cells.get("version")?,

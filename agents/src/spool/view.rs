@@ -17,7 +17,7 @@ pub struct StudyView {
     /// StudyInstanceUID.
     pub uid: StudyUid,
     /// `safe_here`, `lost_here`, `travelling`, `safe_at_county`, `partly_refused`, `being_read`, `retake_requested`, `reported`, `report_void`,
-    /// `refused`.
+    /// `report_invalid`, `report_unchecked`, `refused`.
     pub state: String,
     /// The same in Chinese, with what still waits.
     pub state_zh: String,
@@ -115,6 +115,11 @@ macro_rules! study_rows {
                 (SELECT COUNT(*) FROM report r WHERE r.study = s.uid AND r.fault IS NULL AND NOT EXISTS (SELECT 1
                     FROM report_void d WHERE d.report_id = r.report_id AND d.through_version >= r.version)) AS reports,
                 EXISTS (SELECT 1 FROM report_void d WHERE d.study = s.uid) AS voided,
+                (SELECT group_concat(CASE WHEN r.fault IS NULL THEN r.letter ELSE '!' END, char(10)) FROM report r
+                    WHERE r.study = s.uid AND NOT EXISTS (SELECT 1 FROM report n WHERE n.report_id = r.report_id
+                        AND n.study = r.study AND n.version > r.version AND (r.kind = 1 OR n.kind IN (2, 4)))
+                    AND NOT EXISTS (SELECT 1 FROM report_void d WHERE d.report_id = r.report_id
+                        AND d.through_version >= r.version)) AS current,
                 (SELECT group_concat(hex(r.revision)) FROM report r WHERE r.study = s.uid AND r.fault IS NULL) AS revisions,
                 CASE WHEN EXISTS (SELECT 1 FROM report r WHERE r.study = s.uid) THEN (SELECT group_concat(hex(h.hash))
                     FROM object h WHERE h.study = s.uid AND h.receipted_at IS NOT NULL) END AS at_county,
@@ -195,7 +200,7 @@ impl Spool {
         let whole_refused = cells.get::<i64>("refused_generation")? >= cells.get::<i64>("generation")?;
         let kind = cells.read("kind", Kind::from_number)?;
         let stands = Standing {
-            reported: reports > 0,
+            current: self.current(cells.get("current")?),
             voided: cells.flag("voided")?,
             refused: (refused > 0 && receipted == 0 && waiting == 0) || whole_refused,
             being_read: county
@@ -240,11 +245,35 @@ impl Spool {
             // A film that is to be taken again has no report on its way.
             due_at: cells.maybe_time("county_due_at")?.filter(|_| !stands.retake),
             reports,
-            late: stands.reported && stands.late,
+            late: stands.current == Current::Valid && stands.late,
             refusal: refusal_text(&cells, refused > 0)?,
             findings: lines(cells.get("findings")?),
         })
     }
+}
+
+impl Spool {
+    /// What the current versions of a study are: the column `current` names each by its letter, a damaged one by `!`.
+    fn current(&self, letters: Option<String>) -> Current {
+        let Some(letters) = letters else { return Current::None };
+        if letters.lines().any(|letter| letter == "!") {
+            return Current::Invalid;
+        }
+        if letters.lines().all(|letter| self.is_checked(letter)) { Current::Valid } else { Current::Unchecked }
+    }
+}
+
+/// The versions of a report that no newer one replaces and nobody withdrew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Current {
+    /// There is none.
+    None,
+    /// Each was verified as it lies on this disk.
+    Valid,
+    /// One was not verified yet since the start.
+    Unchecked,
+    /// One does not verify.
+    Invalid,
 }
 
 /// Whether the county holds objects that no report version here has read.
@@ -263,7 +292,7 @@ fn lines(text: Option<String>) -> Vec<String> {
 
 /// What the words of a study depend on.
 struct Standing {
-    reported: bool,
+    current: Current,
     voided: bool,
     refused: bool,
     being_read: bool,
@@ -295,10 +324,14 @@ impl Standing {
     fn words(&self, percent: u8) -> (&'static str, String) {
         let all_there = self.objects > 0 && self.receipted == self.objects;
         let (word, mut zh) = match self {
-            Self { reported: true, late: true, .. } => {
+            Self { current: Current::Invalid, .. } => {
+                ("report_invalid", "报告未通过校验，请勿使用，请联系县级重新发送".to_owned())
+            }
+            Self { current: Current::Unchecked, .. } => ("report_unchecked", "报告已返回，正在核验签名".to_owned()),
+            Self { current: Current::Valid, late: true, .. } => {
                 ("reported", "报告已返回，签名有效；报告签发后又有新文件到达县级，待补充".to_owned())
             }
-            Self { reported: true, .. } => ("reported", "报告已返回，签名有效".to_owned()),
+            Self { current: Current::Valid, .. } => ("reported", "报告已返回，签名有效".to_owned()),
             Self { voided: true, .. } => ("report_void", "报告已作废，请勿使用，等待更正报告".to_owned()),
             Self { refused: true, .. } => ("refused", "县级拒收".to_owned()),
             Self { retake: true, .. } => ("retake_requested", "退回重拍，请重新检查后发送".to_owned()),
@@ -368,7 +401,7 @@ mod tests {
 
     fn standing() -> Standing {
         Standing {
-            reported: false,
+            current: Current::None,
             voided: false,
             refused: false,
             being_read: false,
@@ -398,7 +431,7 @@ mod tests {
     fn an_exam_to_be_taken_again_is_not_called_being_read_and_a_late_view_is_said_beside_the_report() {
         let retake = Standing { retake: true, waiting: 0, receipted: 2, settled: true, ..standing() };
         assert_eq!(retake.words(100), ("retake_requested", "退回重拍，请重新检查后发送".to_owned()));
-        let late = Standing { reported: true, late: true, waiting: 0, receipted: 2, ..standing() };
+        let late = Standing { current: Current::Valid, late: true, waiting: 0, receipted: 2, ..standing() };
         assert!(late.words(100).1.ends_with("待补充"), "{:?}", late.words(100));
     }
 
@@ -407,13 +440,13 @@ mod tests {
         let lost = Standing { lost: 1, ..standing() };
         let words = "1个文件在本机磁盘上丢失或损坏，请从设备重新发送；1个文件待上传";
         assert_eq!(lost.words(0), ("lost_here", words.to_owned()));
-        let late = Standing { reported: true, receipted: 1, waiting: 1, lost: 1, ..standing() };
+        let late = Standing { current: Current::Valid, receipted: 1, waiting: 1, lost: 1, ..standing() };
         assert_eq!(late.words(0).1, "1个文件在本机磁盘上丢失或损坏，请从设备重新发送；报告已返回，签名有效");
     }
 
     #[test]
     fn what_waits_is_said_beside_any_state() {
-        let late = Standing { reported: true, receipted: 1, waiting: 1, ..standing() };
+        let late = Standing { current: Current::Valid, receipted: 1, waiting: 1, ..standing() };
         assert_eq!(late.words(50), ("reported", "报告已返回，签名有效，1个文件待上传".to_owned()));
         let reading = Standing { being_read: true, receipted: 1, waiting: 1, ..standing() };
         assert_eq!(reading.words(50), ("being_read", "正在阅片，1个文件待上传".to_owned()));

@@ -3,6 +3,7 @@
 use super::arrival::{self, Arrival, Outcome};
 use super::clerk::{CUSTODY_DEADLINE, Clerk, MAX_ORDERS, Order, Reply, late};
 use super::ports::Custody;
+use super::listener::Revoked;
 use super::presence::Presence;
 use super::turns::{OwnTurns, Turns};
 use super::window::{Sending, Windows};
@@ -103,6 +104,7 @@ enum Input {
     Message(Message),
     Stream(quinn::RecvStream),
     Letters,
+    Revocations,
     Timer,
     Leaving,
     Lost(String),
@@ -123,6 +125,7 @@ pub(super) struct Desk<'a> {
     verdicts: BTreeMap<u64, oneshot::Sender<DataVerdict>>,
     next_stream: u64,
     letters: watch::Receiver<u64>,
+    revoked: watch::Receiver<Revoked>,
     letters_due: bool,
     /// Not looked for before.
     letters_at: Instant,
@@ -148,6 +151,7 @@ pub(super) async fn serve(
     peer: &Peer,
     connection: quinn::Connection,
     welcome: Result<(), (u64, Refusal)>,
+    revoked: watch::Receiver<Revoked>,
     presence: &Presence<'_>,
 ) {
     let opened = tokio::time::timeout(OPEN_DEADLINE, connection.accept_bi()).await;
@@ -172,6 +176,7 @@ pub(super) async fn serve(
     let mut desk = Desk {
         link: GatewayLink::new(shared.settings.clone(), shared.now()),
         letters: shared.custody.letter_changes(),
+        revoked,
         shared,
         peer,
         connection,
@@ -268,6 +273,7 @@ impl Desk<'_> {
             },
             () = self.shared.leaving.cancelled(), if !self.leaving => Input::Leaving,
             Ok(()) = self.letters.changed() => Input::Letters,
+            Ok(()) = self.revoked.changed() => Input::Revocations,
             Some(_) = self.tasks.join_next() => Input::Timer,
             stream = self.connection.accept_uni(), if streams => match stream {
                 Ok(stream) => Input::Stream(stream),
@@ -290,6 +296,7 @@ impl Desk<'_> {
             Input::Message(message) => self.handle_message(message, now),
             Input::Stream(stream) => self.take_stream(stream),
             Input::Letters => self.letters_due = true,
+            Input::Revocations => self.tell_revocations(),
             Input::Timer => {
                 self.link.handle_timeout(now);
                 if Instant::now() >= self.look_at {
@@ -326,6 +333,7 @@ impl Desk<'_> {
             Message::Clerk(Reply::Unwelcome(refusal)) => self.link.fail(refusal),
             Message::Greeted(Ok(greeting)) => {
                 self.link.greet(greeting, now);
+                self.tell_revocations();
                 (self.letters_due, self.look_due) = (true, true);
             }
             Message::Greeted(Err(refusal)) => self.link.fail(refusal),
@@ -339,6 +347,15 @@ impl Desk<'_> {
             }
         }
         self.link.read_on(now);
+    }
+
+    /// A clinic does not wait for its next report to learn of a revocation.
+    fn tell_revocations(&mut self) {
+        let revoked = Arc::clone(&self.revoked.borrow_and_update());
+        if !revoked.list.is_empty() && !self.link.tell_revocations(&revoked.list) {
+            let bytes = revoked.list.len();
+            tracing::error!(clinic = %self.peer.identity.clinic, bytes, "the revocation list is too long for the link; clinics learn of it with their next report");
+        }
     }
 
     fn take_stream(&mut self, stream: quinn::RecvStream) {

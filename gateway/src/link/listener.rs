@@ -34,8 +34,17 @@ const BUSY_PAUSE_MS: u64 = 5_000;
 /// Time for connections to say goodbye and for objects to be finished when the gateway stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serial numbers that may no longer be used.
-pub type Revoked = Arc<BTreeSet<Serial>>;
+/// What the county has revoked.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    /// Serial numbers that may no longer be used and may be on a live connection.
+    pub serials: BTreeSet<Serial>,
+    /// The list in force (DER), told to every clinic; empty: none is told.
+    pub list: Vec<u8>,
+}
+
+/// The same, shared.
+pub type Revoked = Arc<Revocations>;
 
 /// What the listener is told.
 #[derive(Debug, Clone)]
@@ -227,7 +236,7 @@ impl LinkListener {
     fn cut_revoked(&mut self) {
         let revoked = self.revoked.borrow_and_update().clone();
         let code = close_code(Some(&revocation()));
-        self.live.close(|serial| revoked.contains(serial), code, "the certificate is revoked");
+        self.live.close(|serial| revoked.serials.contains(serial), code, "the certificate is revoked");
     }
 }
 
@@ -259,6 +268,6 @@ async fn host(
     }
     // After listing, so that a revocation in between is seen by one of the two.
     let welcome =
-        if revoked.borrow().contains(&peer.identity.serial) { Err((0, revocation())) } else { welcome };
-    connection::serve(shared, &peer, connection, welcome, &presence).await;
+        if revoked.borrow().serials.contains(&peer.identity.serial) { Err((0, revocation())) } else { welcome };
+    connection::serve(shared, &peer, connection, welcome, revoked.clone(), &presence).await;
 }

@@ -23,7 +23,7 @@ use relay_core::link::frame::Hello;
 use relay_core::link::gateway::Greeting;
 use rustls_pki_types::CertificateDer;
 
-pub use listener::{LinkConfig, LinkHandle, LinkListener, Revoked};
+pub use listener::{LinkConfig, LinkHandle, LinkListener, Revocations, Revoked};
 pub use transport::{ListenError, TransportSettings};
 
 /// Who may come in, and what he is told.

@@ -67,6 +67,8 @@ pub struct Clinic {
     pub letter_commits: BTreeMap<LetterId, u32>,
     /// Letters that the inbox refuses.
     pub refuse_letters: BTreeMap<LetterId, Refusal>,
+    /// The county's revocation list as it was told last.
+    pub revocations: Option<Vec<u8>>,
     /// Changes of the outbox.
     pub version: u64,
 }

@@ -5,6 +5,7 @@ use super::county::{County, Place};
 use async_trait::async_trait;
 use bytes::Bytes;
 use relay_agent::courier::ports::{Answering, Inbox, LetterFate, Outbox, PortError};
+use relay_agent::trust::Device;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{ClinicId, LetterId, NoteId, ObjectHash, StudyUid};
@@ -28,6 +29,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct ClinicPorts {
     clinic: Arc<Mutex<Clinic>>,
     changed: watch::Sender<u64>,
+    /// Takes revocation lists.
+    device: Option<Arc<Device>>,
 }
 
 impl ClinicPorts {
@@ -35,7 +38,13 @@ impl ClinicPorts {
     #[must_use]
     pub fn new(clinic: Clinic) -> Self {
         let changed = watch::Sender::new(clinic.version);
-        Self { clinic: Arc::new(Mutex::new(clinic)), changed }
+        Self { clinic: Arc::new(Mutex::new(clinic)), changed, device: None }
+    }
+
+    /// With a device that takes the revocation lists that come.
+    #[must_use]
+    pub fn trusting(self, device: &Arc<Device>) -> Self {
+        Self { device: Some(Arc::clone(device)), ..self }
     }
 
     /// Looks at the model or changes it, and tells who waits for changes.
@@ -160,6 +169,18 @@ impl Inbox for ClinicPorts {
     async fn has(&self, id: &LetterId, hash: &ObjectHash) -> Result<Option<UtcMs>, PortError> {
         let clinic = lock(&self.clinic);
         Ok(clinic.letters.get(id).filter(|(head, ..)| head.hash == *hash).map(|(_, _, at)| *at))
+    }
+
+    async fn revocations(&self, list: Vec<u8>) -> Result<bool, Refusal> {
+        let newer = match &self.device {
+            Some(device) => device.take_crl(&list).map_err(|r| Refusal::new(Code::FieldInvalid, "list", r))?,
+            None => false,
+        };
+        self.with(|clinic| {
+            clinic.version += 1;
+            clinic.revocations = Some(list);
+        });
+        Ok(newer)
     }
 
     async fn accept(&self, head: &LetterHead, body: Vec<u8>, now: UtcMs) -> Result<LetterFate, PortError> {

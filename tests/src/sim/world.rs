@@ -477,6 +477,7 @@ impl World {
             AgentEvent::ResetData { key, .. } => self.send(0, agent.conn, Packet::Reset { key }),
             AgentEvent::StudyDone { .. } | AgentEvent::Held { .. } => agent.version = None,
             AgentEvent::Clock(_) => self.offset_ms = agent.link.clock().map(|c| c.offset_ms),
+            AgentEvent::Revocations(list) => self.clinic.revocations = Some(list),
             AgentEvent::Closed { .. } => return true,
             AgentEvent::Progress { .. }
             | AgentEvent::NoteRefused(..)
@@ -603,6 +604,7 @@ impl World {
             GatewayEvent::Hello(_) => {
                 let store = self.county.store.clone();
                 side.link.greet(Greeting { store, ..Greeting::default() }, now);
+                assert!(side.link.tell_revocations(b"the list in force"));
                 // As the listener does: a newer connection of the same agent ends the older ones.
                 let older: Vec<u64> = self.gateways.keys().copied().filter(|other| *other < conn).collect();
                 for other in older {

@@ -48,7 +48,7 @@ function stateCell(s) {
     if (s.reader) text += ' · ' + s.reader;
     if (s.due_at) text += ' · 报告预计 ' + time(s.due_at);
   }
-  cell.append(el('span', text, ['refused', 'partly_refused', 'report_void', 'lost_here', 'retake_requested'].includes(s.state) || s.lost > 0 ? 'bad' : good ? 'good' : 'wait'));
+  cell.append(el('span', text, ['refused', 'partly_refused', 'report_void', 'report_invalid', 'lost_here', 'retake_requested'].includes(s.state) || s.lost > 0 ? 'bad' : good ? 'good' : 'wait'));
   if (s.waiting > 0) {
     const bar = el('progress'); bar.max = 100; bar.value = s.percent; bar.setAttribute('aria-label', '上传进度');
     cell.append(' ', bar);
@@ -99,6 +99,7 @@ function drawReports() {
     const sign = el('td');
     if (r.fault) sign.append(el('span', r.fault, 'bad'));
     else if (r.voided) sign.append(el('span', '作废，请勿使用 · ' + r.voided.reason + '（' + r.voided.by_name + ' ' + time(r.voided.at) + '）', 'bad'));
+    else if (!r.checked) sign.append(el('span', '正在核验签名', 'wait'));
     else {
       let text = '签名有效 · ' + r.author + ' ' + time(r.signed_at);
       if (r.reviewer) text += ' / 审核 ' + r.reviewer + ' ' + time(r.reviewed_at);

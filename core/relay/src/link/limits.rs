@@ -21,6 +21,9 @@ pub const MAX_STORE_ID_CHARS: usize = 64;
 /// Missing ranges named per object. What is missing beyond them is named by the next answer.
 pub const MAX_RANGES_PER_OBJECT: usize = 32;
 
+/// Bytes of a revocation list that travels on the link: some 25,000 revoked certificates, and it fits a frame.
+pub const MAX_REVOCATION_LIST_BYTES: usize = 1024 * 1024;
+
 /// A gateway must have said hello within this time (ms): two round trips of a satellite link and its own database.
 pub const HELLO_DEADLINE_MS: u64 = 10_000;
 

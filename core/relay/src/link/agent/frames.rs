@@ -30,6 +30,7 @@ impl AgentLink {
                 }
             }
             Frame::BackOff { ms, refusal } => self.handle_back_off(ms, refusal, now),
+            Frame::Revocations { list } => self.events.push_back(AgentEvent::Revocations(list)),
             Frame::Bye(bye) => self.closed(bye.refusal),
             other => self.fail(unexpected(&other)),
         }

@@ -113,6 +113,8 @@ pub enum AgentEvent {
     NoteReceipted(NoteId),
     /// The county refuses the note.
     NoteRefused(NoteId, Refusal),
+    /// The county's revocation list, to be verified and taken.
+    Revocations(Vec<u8>),
     /// A heartbeat was answered.
     Clock(ClockSample),
     /// This data stream is to be reset with the code.

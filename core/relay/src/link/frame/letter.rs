@@ -82,7 +82,7 @@ pub(super) fn write_note(w: &mut FieldWriter, note: &Note) {
     }
 }
 
-fn bounded(f: Field<'_>, name: &'static str, max: usize) -> Result<Vec<u8>, FieldError> {
+pub(super) fn bounded(f: Field<'_>, name: &'static str, max: usize) -> Result<Vec<u8>, FieldError> {
     if f.value.len() > max {
         let reason = format!("{} bytes, at most {max} are lawful", f.value.len());
         return Err(FieldError::Value { name, reason });

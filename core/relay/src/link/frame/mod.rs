@@ -72,6 +72,8 @@ frame_types! {
     HeartbeatAnswer = 6;
     /// Either end: one thing is refused, everything else goes on.
     Refused = 7;
+    /// Gateway: the county's revocation list in force, after the hello and whenever it changes.
+    Revocations = 8;
     /// Agent: everything it says of one study.
     Manifest = 16;
     /// Gateway: what it has and lacks of a manifest's objects.
@@ -164,6 +166,7 @@ pub enum Frame {
     Heartbeat(Heartbeat),
     HeartbeatAnswer(HeartbeatAnswer),
     Refused { scope: Scope, refusal: Refusal },
+    Revocations { list: Vec<u8> },
     Manifest(Box<Manifest>),
     ObjectStates(ObjectStates),
     ObjectReceipts { study: StudyUid, generation: u64, receipts: Vec<ObjectReceipt> },
@@ -247,6 +250,7 @@ impl Frame {
             Self::Heartbeat(_) => FrameType::Heartbeat,
             Self::HeartbeatAnswer(_) => FrameType::HeartbeatAnswer,
             Self::Refused { .. } => FrameType::Refused,
+            Self::Revocations { .. } => FrameType::Revocations,
             Self::Manifest(_) => FrameType::Manifest,
             Self::ObjectStates(_) => FrameType::ObjectStates,
             Self::ObjectReceipts { .. } => FrameType::ObjectReceipts,
@@ -297,6 +301,9 @@ impl Frame {
             Self::Refused { scope, refusal } => {
                 scope.write(w);
                 w.group(16, |w| write_refusal(w, refusal));
+            }
+            Self::Revocations { list } => {
+                w.bytes(1, list);
             }
             Self::Manifest(manifest) => study::write_manifest(w, manifest),
             Self::ObjectStates(states) => study::write_states(w, states),
@@ -355,6 +362,7 @@ impl Frame {
             FrameType::Heartbeat => Self::Heartbeat(Heartbeat::read(fields)?),
             FrameType::HeartbeatAnswer => Self::HeartbeatAnswer(HeartbeatAnswer::read(fields)?),
             FrameType::Refused => session::read_refused(fields)?,
+            FrameType::Revocations => session::read_revocations(fields)?,
             FrameType::Manifest => Self::Manifest(Box::new(study::read_manifest(fields)?)),
             FrameType::ObjectStates => Self::ObjectStates(study::read_states(fields)?),
             FrameType::ObjectReceipts => study::read_receipts(fields)?,

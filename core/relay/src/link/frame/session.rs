@@ -1,11 +1,14 @@
 //! Hello, heartbeat, refusal, end.
 
+use super::letter::bounded;
 use super::{Frame, read_refusal, write_refusal};
 use crate::clock::UtcMs;
 use crate::codes::Refusal;
 use crate::ids::{LetterId, NoteId, ObjectHash, StudyUid};
 use crate::link::CAPABILITY_FILM;
-use crate::link::limits::{MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_STORE_ID_CHARS, MAX_TEXT_CHARS};
+use crate::link::limits::{
+    MAX_CAPABILITIES, MAX_CAPABILITY_BYTES, MAX_REVOCATION_LIST_BYTES, MAX_STORE_ID_CHARS, MAX_TEXT_CHARS,
+};
 use crate::link::wire::{Field, FieldError, FieldWriter, Once, each_field};
 
 /// The agent's first words. Its clinic comes from the certificate, never from here.
@@ -339,6 +342,15 @@ pub(super) fn read_back_off(fields: &[u8]) -> Result<Frame, FieldError> {
         _ => Ok(()),
     })?;
     Ok(Frame::BackOff { ms: ms.need()?, refusal: refusal.need()? })
+}
+
+pub(super) fn read_revocations(fields: &[u8]) -> Result<Frame, FieldError> {
+    let mut list = Once::new("list");
+    each_field(fields, |f| match f.tag {
+        1 => list.set(|n| bounded(f, n, MAX_REVOCATION_LIST_BYTES)),
+        _ => Ok(()),
+    })?;
+    Ok(Frame::Revocations { list: list.need()? })
 }
 
 impl Scope {

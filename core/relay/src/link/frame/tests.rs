@@ -105,6 +105,7 @@ fn session_samples() -> Vec<(&'static str, Frame)> {
                 answered_at: at,
             }),
         ),
+        ("Revocations", Frame::Revocations { list: vec![0x30, 0] }),
     ]
 }
 
@@ -243,6 +244,19 @@ fn a_frame_longer_than_the_limit_is_refused_before_its_bytes_come() {
     reader.push(&1_001_u32.to_be_bytes());
     let error = reader.next_frame().unwrap().unwrap_err();
     assert_eq!(error, FrameError::TooLarge { length: 1_001, max: 1_000 });
+}
+
+#[test]
+fn a_revocation_list_beyond_its_limit_is_no_frame() {
+    let most = limits::MAX_REVOCATION_LIST_BYTES;
+    for (length, lawful) in [(most, true), (most + 1, false)] {
+        let bytes = Frame::Revocations { list: vec![7; length] }.encode().unwrap();
+        let read = Frame::decode(&bytes[4..]);
+        assert_eq!(read.is_ok(), lawful, "{length} bytes");
+        if let Err(error) = read {
+            assert_eq!(error.refusal().field, "Revocations.list");
+        }
+    }
 }
 
 #[test]

@@ -301,6 +301,19 @@ impl GatewayLink {
         }));
     }
 
+    /// Tells the county's revocation list in force; one that still waits to be written is replaced. False when it is too
+    /// long for the link: then the clinic learns of it with its next report.
+    pub fn tell_revocations(&mut self, list: &[u8]) -> bool {
+        if list.len() > limits::MAX_REVOCATION_LIST_BYTES {
+            return false;
+        }
+        if self.is_up() {
+            self.out.retain(|frame| !matches!(frame, Frame::Revocations { .. }));
+            self.out.push_back(Frame::Revocations { list: list.to_vec() });
+        }
+        true
+    }
+
     /// Custody's answer to a note.
     pub fn answer_note(&mut self, id: NoteId, answer: Result<(), Refusal>) {
         self.notes_waiting = self.notes_waiting.saturating_sub(1);

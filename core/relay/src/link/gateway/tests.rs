@@ -55,6 +55,17 @@ fn up() -> GatewayLink {
     link
 }
 
+#[test]
+fn a_newer_revocation_list_replaces_one_that_still_waits_and_one_too_long_is_not_told() {
+    let mut link = fresh();
+    assert!(link.tell_revocations(b"early"));
+    assert!(frames(&mut link).is_empty(), "nothing before the hello is answered");
+    let mut link = up();
+    assert!(link.tell_revocations(b"old") && link.tell_revocations(b"new"));
+    assert!(!link.tell_revocations(&vec![0; limits::MAX_REVOCATION_LIST_BYTES + 1]));
+    assert_eq!(frames(&mut link), [Frame::Revocations { list: b"new".to_vec() }]);
+}
+
 fn manifest(lengths: &[u64]) -> Manifest {
     let objects = lengths.iter().map(|length| {
         let hash = ObjectHash::of(&length.to_be_bytes());
