@@ -1,6 +1,17 @@
 -- The clinic's spool and inbox. Times are UTC milliseconds; hashes are 32-byte blobs.
 -- Personal data: only in person, reject.file_name (a name a person must recognise) and the blobs themselves.
 
+-- Whose spool it is: of one clinic for ever.
+CREATE TABLE owner (
+    id                  INTEGER PRIMARY KEY CHECK (id = 1),
+    clinic              TEXT NOT NULL
+) STRICT;
+
+-- Watched folders that have been made: one that is missing later is a share that is not mounted.
+CREATE TABLE folder (
+    path                TEXT PRIMARY KEY
+) STRICT;
+
 CREATE TABLE study (
     uid                 TEXT PRIMARY KEY,
     generation          INTEGER NOT NULL,

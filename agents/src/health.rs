@@ -169,8 +169,12 @@ impl Doctor {
         Finding::new(
             "revocation",
             Level::Warning,
-            format!("吊销列表已过期（第 {number} 号，有效期至 {until}）：此后的吊销本机可能不知道。请恢复到县级的线路；线路正常时请联系县级管理员"),
-            format!("the revocation list is out of date (number {number}, valid until {until}): later revocations may be unknown here. Bring the line back; if it is up, tell the county's administrator"),
+            format!(
+                "吊销列表已过期（第 {number} 号，有效期至 {until}）：此后的吊销本机可能不知道。请恢复到县级的线路；线路正常时请联系县级管理员"
+            ),
+            format!(
+                "the revocation list is out of date (number {number}, valid until {until}): later revocations may be unknown here. Bring the line back; if it is up, tell the county's administrator"
+            ),
         )
     }
 
@@ -395,7 +399,9 @@ fn faulty_report(row: &ReportRow) -> Finding {
         "report",
         Level::Bad,
         format!("报告 {id} v{}（{letter}）：{fault}", row.paper_version),
-        format!("DO NOT USE report {id} version {version} ({letter}): it does not verify from this disk; ask the county to send it again"),
+        format!(
+            "DO NOT USE report {id} version {version} ({letter}): it does not verify from this disk; ask the county to send it again"
+        ),
     )
 }
 

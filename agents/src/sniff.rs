@@ -23,6 +23,8 @@ pub struct Sniff {
     pub kind: Kind,
     /// The study it names; an ECG of another format names none.
     pub study: Option<StudyUid>,
+    /// SOPClassUID where it has one.
+    pub sop_class: Option<String>,
     /// SOPInstanceUID where it has one.
     pub instance: Option<InstanceUid>,
     /// SeriesInstanceUID where it has one.
@@ -139,6 +141,7 @@ fn dicom_sniff(facts: DicomFacts) -> Sniff {
         compressible: !facts.has_pixel_data() || facts.syntax_family == SyntaxFamily::Native,
         layout: layout_of(&facts),
         study: Some(facts.study_uid),
+        sop_class: Some(facts.sop_class),
         instance: Some(facts.sop_instance_uid),
         series: Some(facts.series_uid),
         exam: exam.utc_ms,
@@ -184,6 +187,7 @@ fn ecg_sniff(format: relay_ecg::Format) -> Sniff {
         object: if page { ObjectKind::Document } else { ObjectKind::Ecg },
         kind: Kind::Ecg,
         study: None,
+        sop_class: None,
         instance: None,
         series: None,
         exam: None,

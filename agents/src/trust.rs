@@ -140,7 +140,16 @@ impl Device {
         let trust = TrustStore::new(ca.clone());
         let link = watch::Sender::new(link_trust(&identity, &trust).map_err(|e| e.to_string())?);
         let trust = RwLock::new(trust);
-        Ok(Self { clinic: peer.clinic, not_after: peer.not_after, identity, ca, trust, link, crl: None, keeping: Mutex::default() })
+        Ok(Self {
+            clinic: peer.clinic,
+            not_after: peer.not_after,
+            identity,
+            ca,
+            trust,
+            link,
+            crl: None,
+            keeping: Mutex::default(),
+        })
     }
 
     /// The clinic that the certificate names.
@@ -287,6 +296,22 @@ pub fn enrolment_key(
     let key = PrivateKey::generate(rng)?;
     key.save(&path)?;
     Ok((key, path))
+}
+
+/// Which clinic the home's certificate names, whether or not its key is there; `None` when it has none.
+///
+/// # Errors
+/// What is wrong with the file, naming it.
+pub fn enrolled_clinic(home: &Home) -> Result<Option<ClinicId>, DeviceError> {
+    use rustls_pki_types::pem::PemObject as _;
+    let file = home.chain();
+    if !file.exists() {
+        return Ok(None);
+    }
+    let wrong = |reason: String| DeviceError::Chain { file: file.display().to_string(), reason };
+    let leaf = CertificateDer::from_pem_file(&file).map_err(|e| wrong(e.to_string()))?;
+    let peer = PeerIdentity::from_certificate(&leaf).map_err(|e| wrong(e.to_string()))?;
+    Ok(Some(peer.clinic))
 }
 
 /// Puts a certified key and its chain in the place of the old ones.

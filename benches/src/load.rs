@@ -149,6 +149,7 @@ async fn spool_folder(spool: &Spool, folder: &Path) -> anyhow::Result<(u64, u64)
         kind: None,
         quiet: false,
         open: false,
+        announced: None,
     };
     for path in files {
         let content = tokio::fs::read(&path).await.with_context(|| path.display().to_string())?;

@@ -3,7 +3,8 @@
 use super::{At, eprint_line, out_line};
 use crate::config::{Config, Gateway};
 use crate::home::Home;
-use crate::trust::{adopt, enrolment_key};
+use crate::spool::owner_of;
+use crate::trust::{adopt, enrolled_clinic, enrolment_key};
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use rand::SeedableRng as _;
 use relay_certs::enrol::{AgentRequest, ENROL_PATH, EnrolReply, Invitation};
 use relay_core::clock::Clock;
 use relay_core::codes::Code;
+use relay_core::ids::ClinicId;
 use rustls_pki_types::ServerName;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -77,10 +79,30 @@ fn parse_url(text: &str) -> anyhow::Result<Url> {
     Ok(Url { host, port })
 }
 
+/// A home is of one clinic for ever: what waits in it would leave under another's name, and its reports would be refused.
+/// Before the county is asked, so that the code is not used up.
+async fn refuse_another_clinics_home(home: &Home, clinic: &ClinicId) -> anyhow::Result<()> {
+    let certified = enrolled_clinic(home)?.map(|of| of.to_string());
+    let owner = match certified {
+        Some(owner) => Some(owner),
+        None => owner_of(&home.spool()).await?,
+    };
+    match owner {
+        Some(owner) if owner != clinic.as_str() => bail!(
+            "本目录属于机构 {owner}，注册码属于机构 {clinic}：请核对注册码，或用 --home 指定另一目录 / this home is that of clinic {owner}, the code is for {clinic}: check the code, or name another --home"
+        ),
+        _ => Ok(()),
+    }
+}
+
 impl Enrol {
     pub(super) async fn carry_out(self, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
         let url = parse_url(&self.gateway_url)?;
-        let code = if self.code == "-" { super::pin(None)? } else { self.code.clone() };
+        let code = if self.code == "-" {
+            super::from_standard_input("注册码", "the code")?
+        } else {
+            self.code.clone()
+        };
         let invitation = Invitation::parse(&code).map_err(|e| {
             anyhow::anyhow!(
                 "--code：{}（{e}）。请向县级核对完整的注册码 / ask the county for the whole code",
@@ -90,6 +112,7 @@ impl Enrol {
         let clinic = invitation.code.clinic().clone();
         let home = self.at.home();
         home.create()?;
+        refuse_another_clinics_home(&home, &clinic).await?;
         let mut asked = self.ask(&url, &invitation, &home, false).await?;
         // The county knows this key by a certificate that it has revoked.
         if matches!(&asked.reply, EnrolReply::Refused { code, .. } if code == Code::KeyRevoked.name()) {
@@ -193,6 +216,8 @@ async fn post(url: &Url, tls: rustls::ClientConfig, body: Vec<u8>) -> anyhow::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay_certs::testing::TestCounty;
+    use relay_core::clock::UtcMs;
 
     #[test]
     fn urls_with_and_without_port_and_with_ipv6_are_read() {
@@ -202,5 +227,48 @@ mod tests {
         assert_eq!(read("https://[::1]:8443"), Ok(("::1".into(), 8443)));
         assert!(read("http://a.example").is_err());
         assert!(read("https://:1").is_err());
+    }
+
+    fn id(clinic: &str) -> ClinicId {
+        ClinicId::parse(clinic).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_home_with_another_clinics_certificate_or_spool_is_refused_before_the_code_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("home"));
+        home.create().unwrap();
+        refuse_another_clinics_home(&home, &id("xizhen")).await.unwrap();
+        let options = crate::spool::SpoolOptions {
+            dir: home.spool(),
+            clinic: id("shilipu"),
+            limits: crate::spool::SpoolLimits { max_unreceipted_bytes: 1 << 40, free_floor_bytes: 0 },
+            quiet: crate::config::QuietSeconds::default(),
+        };
+        let disk = Arc::new(relay_core::durable::RealDisk);
+        let clock = Arc::new(relay_core::clock::ManualClock::at(UtcMs(1_790_000_000_000)));
+        let open = |options| crate::spool::Spool::open(options, disk.clone(), clock.clone());
+        let spool = open(options.clone()).await.unwrap();
+        for (clinic, lawful) in [("shilipu", true), ("xizhen", false)] {
+            let answer = refuse_another_clinics_home(&home, &id(clinic)).await;
+            assert_eq!(answer.is_ok(), lawful, "{clinic}: {answer:?}");
+        }
+        spool.close().await;
+        drop(spool);
+        let refused = open(crate::spool::SpoolOptions { clinic: id("xizhen"), ..options }).await.unwrap_err();
+        assert!(matches!(refused, crate::spool::SpoolError::OtherClinic { .. }), "{refused}");
+        // A certificate alone says whose home it is, too.
+        let home = Home::at(dir.path().join("other"));
+        home.create().unwrap();
+        let mut county = TestCounty::new(&dir.path().join("ca"), 3, UtcMs(1_790_000_000_000));
+        let identity = county.agent("shilipu");
+        let pem = format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            base64::engine::general_purpose::STANDARD.encode(&identity.chain[0])
+        );
+        home.write(&home.chain(), pem.as_bytes()).unwrap();
+        refuse_another_clinics_home(&home, &id("shilipu")).await.unwrap();
+        let said = refuse_another_clinics_home(&home, &id("xizhen")).await.unwrap_err().to_string();
+        assert!(said.contains("shilipu") && said.contains("xizhen"), "{said}");
     }
 }

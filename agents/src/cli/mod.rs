@@ -92,11 +92,16 @@ fn pin(file: Option<&std::path::Path>) -> anyhow::Result<String> {
             let file = std::fs::File::open(path).with_context(wrong)?;
             file.take(MAX_PIN_BYTES).read_to_string(&mut text).with_context(wrong)?;
         }
-        None => {
-            eprint_line("PIN：从标准输入读取 / PIN is read from standard input");
-            std::io::stdin().take(MAX_PIN_BYTES).read_to_string(&mut text)?;
-        }
+        None => return from_standard_input("PIN", "PIN"),
     }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A secret from standard input, named in both languages.
+fn from_standard_input(zh: &str, en: &str) -> anyhow::Result<String> {
+    eprint_line(&format!("{zh}：从标准输入读取 / {en} is read from standard input"));
+    let mut text = String::new();
+    std::io::stdin().take(MAX_PIN_BYTES).read_to_string(&mut text)?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -141,7 +146,19 @@ fn refusal_words(code: &str, field: &str, reason: &str) -> String {
 
 /// Writes a line to standard output.
 fn out_line(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+    written(writeln!(std::io::stdout().lock(), "{text}"))
+}
+
+/// Whoever read standard output has gone (`| head`): no failure, and nothing more is said.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+struct NobodyReads;
+
+fn written(done: std::io::Result<()>) -> anyhow::Result<()> {
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(NobodyReads.into()),
+        done => Ok(done?),
+    }
 }
 
 /// Writes a line to standard error; when nobody reads it, nobody misses it.
@@ -174,6 +191,7 @@ impl Cli {
         };
         match result {
             Ok(code) => code,
+            Err(error) if error.is::<NobodyReads>() => ExitCode::SUCCESS,
             Err(error) => {
                 eprint_line(&format!("relay-agent: {error:#}"));
                 ExitCode::FAILURE
@@ -228,5 +246,17 @@ async fn awake(at: &At) -> anyhow::Result<Option<Client>> {
         Ok(client) => Ok(Some(client)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_failure_and_a_full_disk_is() {
+        let end = |kind| written(Err(std::io::Error::from(kind))).unwrap_err().is::<NobodyReads>();
+        assert!(end(std::io::ErrorKind::BrokenPipe));
+        assert!(!end(std::io::ErrorKind::StorageFull));
     }
 }

@@ -162,8 +162,15 @@ async fn put(spool: &Spool, file: &Path, name: String, class: Class) -> Result<A
         }
         intake.push(bytes::Bytes::copy_from_slice(&buffer[..read])).await;
     }
-    let origin =
-        Origin { source: "send".to_owned(), name: Some(name), class, kind: None, quiet: false, open: false };
+    let origin = Origin {
+        source: "send".to_owned(),
+        name: Some(name),
+        class,
+        kind: None,
+        quiet: false,
+        open: false,
+        announced: None,
+    };
     intake.admit(&origin).await.map_err(|r| ClientError::Refused {
         code: r.code.name().to_owned(),
         zh: r.code.zh().to_owned(),

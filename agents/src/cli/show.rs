@@ -49,7 +49,8 @@ impl Show {
     pub(super) async fn status(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
         let Some(client) = awake(&self.at).await? else {
             let inbox = judged(self.asleep(clock).await?).await?;
-            let studies = all_studies(inbox.spool()).await?;
+            let mut studies = all_studies(inbox.spool()).await?;
+            studies.iter_mut().for_each(StudyView::without_a_line);
             inbox.spool().close().await;
             self.print(&serde_json::json!({ "running": false, "studies": studies }), || {
                 studies.iter().map(study_line).collect()
@@ -82,13 +83,16 @@ impl Show {
     }
 
     pub(super) async fn rejects(&self, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-        let rejects = match awake(&self.at).await? {
-            Some(client) => client.overview().await?.rejects,
+        let (rejects, refused) = match awake(&self.at).await? {
+            Some(client) => {
+                let seen = client.whole_overview().await?;
+                (seen.rejects, seen.studies.iter().map(|study| study.refused).sum())
+            }
             None => {
                 let spool = self.asleep(clock).await?.spool;
-                let rejects = spool.rejects().await?;
+                let (rejects, refused) = (spool.rejects().await?, spool.figures().await?.objects_refused);
                 spool.close().await;
-                rejects
+                (rejects, refused)
             }
         };
         let line = |r: &RejectView| {
@@ -96,7 +100,12 @@ impl Show {
             format!("{}  {}（来自 {}）  {}（{why}）", local(r.at), r.file, r.source, r.code_zh)
         };
         self.print(&rejects, || {
-            or_none(rejects.iter().map(line).collect(), "没有未接收的文件 / no file was refused")
+            let mut lines = or_none(
+                rejects.iter().map(line).collect(),
+                "本机没有未接收的文件 / no file was refused here",
+            );
+            lines.extend(refused_by_the_county(refused));
+            lines
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -163,6 +172,15 @@ async fn all_reports(spool: &Spool) -> anyhow::Result<Vec<ReportRow>> {
         first.reports.append(&mut spool.reports(page).await?.reports);
     }
     Ok(first.reports)
+}
+
+/// What was taken here and the county did not take stands with its study.
+fn refused_by_the_county(objects: u64) -> Option<String> {
+    (objects > 0).then(|| {
+        format!(
+            "!! 另有{objects}个文件已由本机接收、但被县级拒收：原因见 relay-agent status / the county refused {objects} objects: relay-agent status says why"
+        )
+    })
 }
 
 /// The lines, or a word that there are none.

@@ -122,7 +122,11 @@ impl Inbox {
     pub async fn reports(&self, page: u64) -> Result<ReportPage, SpoolError> {
         self.hold_withdrawals().await?;
         let listed = self.spool.reports(page).await?;
-        if self.judge(&listed.reports, MAX_VERIFIED).await? { self.spool.reports(page).await } else { Ok(listed) }
+        if self.judge(&listed.reports, MAX_VERIFIED).await? {
+            self.spool.reports(page).await
+        } else {
+            Ok(listed)
+        }
     }
 
     /// A page of studies, from 0; what is said of their reports is judged as for [`Self::reports`].

@@ -218,7 +218,10 @@ impl InboxPort for Inbox {
         let taken = taken.map_err(|error| Refusal::new(Code::StorageFailed, "inbox", error.to_string()))?;
         let newer = taken.map_err(|reason| Refusal::new(Code::FieldInvalid, "revocation list", reason))?;
         if newer {
-            tracing::warn!(number = self.device.revocations().map(|of| of.number), "a newer revocation list is in force");
+            tracing::warn!(
+                number = self.device.revocations().map(|of| of.number),
+                "a newer revocation list is in force"
+            );
             // Every stored report is judged anew when it is listed next.
             self.spool.touch();
         }

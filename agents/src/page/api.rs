@@ -59,7 +59,9 @@ impl From<ActError> for Problem {
             ActError::Spool(error) => return error.into(),
             ActError::NotFound { what, .. } => (Code::NotFound, what.to_owned()),
             ActError::Invalid { invalid, .. } => (Code::ReportInvalid, invalid.refusal().field),
-            ActError::Changed { .. } | ActError::Missing { .. } => (Code::ReportInvalid, "package".to_owned()),
+            ActError::Changed { .. } | ActError::Missing { .. } => {
+                (Code::ReportInvalid, "package".to_owned())
+            }
             ActError::State(_) => (Code::StateConflict, String::new()),
             ActError::Text => (Code::FieldInvalid, "text".to_owned()),
             ActError::Note(_) => (Code::Internal, "note".to_owned()),
@@ -122,7 +124,11 @@ struct PageNumber {
 }
 
 async fn studies(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {
-    Ok(Json(page.inbox.studies(which.page).await?).into_response())
+    let mut listed = page.inbox.studies(which.page).await?;
+    if !LinkView::of(&page.link.borrow()).up {
+        listed.studies.iter_mut().for_each(crate::spool::StudyView::without_a_line);
+    }
+    Ok(Json(listed).into_response())
 }
 
 async fn reports(State(page): Shared, Query(which): Query<PageNumber>) -> Answer<Response> {

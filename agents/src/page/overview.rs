@@ -202,7 +202,10 @@ impl Page {
         let link = LinkView::of(&line);
         let duty_phone = self.told_phone.borrow().clone().or_else(|| self.duty_phone.clone());
         let now = spool.now();
-        let (studies, reports) = (self.inbox.studies(0).await?, self.inbox.reports(0).await?);
+        let (mut studies, reports) = (self.inbox.studies(0).await?, self.inbox.reports(0).await?);
+        if !link.up {
+            studies.studies.iter_mut().for_each(StudyView::without_a_line);
+        }
         let urgent = spool.urgent_open().await?;
         Ok(Overview {
             clinic: spool.clinic().clone(),

@@ -118,6 +118,7 @@ pub(super) async fn upload(
         kind: query.kind,
         quiet: !query.explicit,
         open: false,
+        announced: None,
     };
     Ok(Json(intake.admit(&origin).await?).into_response())
 }

@@ -42,6 +42,36 @@ pub struct Origin {
     pub quiet: bool,
     /// True while the association or batch that brought it is open: then it is not complete yet.
     pub open: bool,
+    /// What a C-STORE command has said it brings.
+    pub announced: Option<Announced>,
+}
+
+/// SOP class and instance as a C-STORE command names them (PS3.7 §9.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// (0000,0002).
+    pub sop_class: String,
+    /// (0000,1000).
+    pub sop_instance: String,
+}
+
+/// Field of the refusal of a data set that is not what its command has said: PS3.4 Table B.2-1 has A900 for it.
+pub const CONTRADICTS: &str = "(0008,0016) (0008,0018) against the command";
+
+/// The data set must be what its command has said, or a modality is told of one object and holds the receipt of another.
+fn as_announced(origin: &Origin, sniff: &Sniff) -> Result<(), Refusal> {
+    let Some(announced) = &origin.announced else { return Ok(()) };
+    let instance = sniff.instance.as_ref().is_none_or(|uid| uid.as_str() == announced.sop_instance);
+    let class = sniff.sop_class.as_ref().is_none_or(|uid| *uid == announced.sop_class);
+    if instance && class {
+        return Ok(());
+    }
+    let what = if instance { "SOP class" } else { "SOP instance" };
+    Err(Refusal::new(
+        Code::RefusedUid,
+        CONTRADICTS,
+        format!("the {what} of the data set is not the command's"),
+    ))
 }
 
 /// What became of an object.
@@ -110,6 +140,7 @@ impl Spool {
             SniffError::Refused(refusal) => refusal,
             SniffError::Io { .. } => Refusal::new(Code::StorageFailed, "", super::chain(&error)),
         })?;
+        as_announced(origin, &sniff)?;
         let (hash, sha256, length) = (received.hash, received.sha256, received.length);
         // First the turn, which only large objects need, then the place: nobody waits for a turn while others wait for the place.
         let _turn = match length >= CODED_IN_TURN_BYTES || sniff.layout.is_some() {

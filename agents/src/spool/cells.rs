@@ -93,7 +93,11 @@ impl Spool {
 
     /// A letter whose body is not what was stored: remembered as a damaged row is.
     pub(crate) fn remember_damaged_letter(&self, letter: &LetterId) {
-        self.remember_damage(&SpoolError::Corrupt { table: "letter", column: "body", row: letter.to_string() });
+        self.remember_damage(&SpoolError::Corrupt {
+            table: "letter",
+            column: "body",
+            row: letter.to_string(),
+        });
     }
 
     /// Rows that could not be read since the start, at most 64: somebody must repair the database.

@@ -2,6 +2,7 @@
 
 use relay_core::codes::{Code, Refusal};
 use relay_core::durable::BlobError;
+use relay_core::ids::ClinicId;
 use std::path::PathBuf;
 
 /// A failure of the agent's own store. Nothing is acknowledged when one of these comes back.
@@ -40,6 +41,16 @@ pub enum SpoolError {
     Locked {
         /// The lock file.
         lock: PathBuf,
+    },
+    /// The spool holds what another clinic has sent and received.
+    #[error(
+        "本目录属于机构 {owner}，不能用于机构 {clinic}：请用 --home 指定该机构自己的目录 / this home is that of clinic {owner}, not of {clinic}: name another --home"
+    )]
+    OtherClinic {
+        /// Whose it is.
+        owner: String,
+        /// For whom it was opened.
+        clinic: ClinicId,
     },
     /// A file of the spool cannot be used.
     #[error("{step} {path}")]

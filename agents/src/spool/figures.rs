@@ -1,6 +1,7 @@
 //! Counts of everything, for metrics and `doctor`: never a name.
 
 use super::error::db;
+use super::view::not_safe;
 use super::{Spool, SpoolError};
 use sqlx::Row as _;
 
@@ -9,7 +10,7 @@ use sqlx::Row as _;
 pub struct Figures {
     /// Studies here.
     pub studies: u64,
-    /// Studies not safe at the county.
+    /// Studies not safe at the county: something waits, was refused, or is lost here.
     pub studies_not_safe: u64,
     /// Of these, of class green or emergency.
     pub studies_urgent_not_safe: u64,
@@ -57,10 +58,14 @@ impl Spool {
     /// # Errors
     /// [`SpoolError`] of the database.
     pub async fn figures(&self) -> Result<Figures, SpoolError> {
-        let row = sqlx::query(
+        let row = sqlx::query(concat!(
             "SELECT (SELECT COUNT(*) FROM study) AS studies,
-                (SELECT COUNT(*) FROM study WHERE safe_at IS NULL) AS not_safe,
-                (SELECT COUNT(*) FROM study WHERE safe_at IS NULL AND class <= 1) AS urgent,
+                (SELECT COUNT(*) FROM study s WHERE ",
+            not_safe!(),
+            ") AS not_safe,
+                (SELECT COUNT(*) FROM study s WHERE ",
+            not_safe!(),
+            " AND s.class <= 1) AS urgent,
                 (SELECT COUNT(*) FROM object) AS objects,
                 (SELECT COUNT(*) FROM object WHERE receipted_at IS NOT NULL) AS receipted,
                 (SELECT COUNT(*) FROM object WHERE receipted_at IS NULL AND refused_code IS NULL) AS waiting,
@@ -82,7 +87,7 @@ impl Spool {
                 (SELECT COUNT(*) FROM note WHERE receipted_at IS NULL) AS notes,
                 (SELECT COUNT(*) FROM reject) AS rejects,
                 (SELECT COUNT(*) FROM staff) AS staff",
-        )
+        ))
         .fetch_one(&self.0.reader)
         .await
         .map_err(db("count what there is"))?;

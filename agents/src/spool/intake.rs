@@ -45,6 +45,17 @@ impl Intake {
         }
     }
 
+    /// All bytes have come, and are not taken: the refusal stands in the list of refused files with what came.
+    ///
+    /// # Errors
+    /// Of reception, of the store.
+    pub async fn refuse(mut self, origin: &Origin, refusal: &Refusal) -> Result<(), Refusal> {
+        self.pieces = None;
+        let receiving = self.writer.await.map_err(|_| SpoolError::ShuttingDown.refusal())??;
+        let received: Received = blocking(move || receiving.finish()).await.map_err(|e| e.refusal())?;
+        self.spool.record_reject(origin, received.sha256, refusal).await.map_err(|e| e.refusal())
+    }
+
     /// All bytes have come: takes the object into custody.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod letters;
 mod line;
 mod notes;
 mod outbox;
+mod owner;
 mod pages;
 mod receive;
 mod recode;
@@ -30,13 +31,14 @@ mod urgent;
 mod view;
 mod void;
 
-pub use admit::{Admitted, Origin};
+pub use admit::{Admitted, Announced, CONTRADICTS, Origin};
 pub use criticals::CriticalRow;
 pub use error::{SpoolError, chain};
 pub use figures::Figures;
 pub use held::LostObjects;
 pub use intake::Intake;
 pub use letters::LetterRow;
+pub use owner::owner_of;
 pub use receive::{Received, Receiving};
 pub use rejects::RejectView;
 pub use reports::{ReportInsert, ReportPage, ReportRow};
@@ -154,6 +156,7 @@ impl Spool {
         let writer = pool(1).connect_with(connect.clone()).await.map_err(db("open"))?;
         sqlx::migrate!("./migrations").run(&writer).await?;
         private(&file)?;
+        owner::claim(&writer, &options.clinic).await?;
         let reader =
             pool(READERS).connect_with(connect.read_only(true)).await.map_err(db("open for reading"))?;
         let file_error = |source| SpoolError::File { step: "sync", path: options.dir.clone(), source };

@@ -56,7 +56,7 @@ impl Bench {
 
 pub(super) fn origin(quiet: bool) -> Origin {
     let (source, name) = ("DR1".to_owned(), Some("a.dcm".to_owned()));
-    Origin { source, name, class: Class::Routine, kind: None, quiet, open: false }
+    Origin { source, name, class: Class::Routine, kind: None, quiet, open: false, announced: None }
 }
 
 pub(super) async fn put(spool: &Spool, bytes: &[u8], origin: &Origin) -> Result<Admitted, Refusal> {

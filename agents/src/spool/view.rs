@@ -84,13 +84,24 @@ pub struct StudyPage {
     pub studies: Vec<StudyView>,
     /// Studies of the last 24 hours and everything that has not arrived.
     pub total: u64,
-    /// Of these, not safe at the county.
+    /// Of these, not safe at the county: something waits, was refused, or is lost here.
     pub not_safe: u64,
     /// Which page this is, from 0.
     pub page: u64,
     /// How many there are.
     pub pages: u64,
 }
+
+/// Not safe at the county: something has no receipt, also when the county has refused it or this disk has lost it. What went
+/// from here by policy after a refusal has been dealt with.
+macro_rules! not_safe {
+    () => {
+        "(s.safe_at IS NULL OR EXISTS (SELECT 1 FROM object u WHERE u.study = s.uid AND u.receipted_at IS NULL
+            AND u.evicted_at IS NULL))"
+    };
+}
+
+pub(super) use not_safe;
 
 /// Which studies are listed: those of the last 24 hours, and everything that has not arrived and whose bytes are here.
 macro_rules! listed {
@@ -142,7 +153,9 @@ impl Spool {
     pub async fn studies(&self, page: u64) -> Result<StudyPage, SpoolError> {
         let since = self.now().plus_ms(-DAY_MS).0;
         let count = sqlx::query_as::<_, (i64, i64)>(concat!(
-            "SELECT COUNT(*), COALESCE(SUM(s.safe_at IS NULL), 0) FROM study s WHERE ",
+            "SELECT COUNT(*), COALESCE(SUM(",
+            not_safe!(),
+            "), 0) FROM study s WHERE ",
             listed!()
         ));
         let (total, not_safe) =
@@ -151,7 +164,9 @@ impl Spool {
         let rows = sqlx::query(study_rows!(
             "WHERE ",
             listed!(),
-            " GROUP BY s.uid ORDER BY s.safe_at IS NOT NULL, s.class, s.first_object_at DESC, s.uid LIMIT ?2 OFFSET ?3"
+            " GROUP BY s.uid ORDER BY NOT ",
+            not_safe!(),
+            ", s.class, s.first_object_at DESC, s.uid LIMIT ?2 OFFSET ?3"
         ))
         .bind(since)
         .bind(slice.limit)
@@ -259,7 +274,11 @@ impl Spool {
         if letters.lines().any(|letter| letter == "!") {
             return Current::Invalid;
         }
-        if letters.lines().all(|letter| self.is_checked(letter)) { Current::Valid } else { Current::Unchecked }
+        if letters.lines().all(|letter| self.is_checked(letter)) {
+            Current::Valid
+        } else {
+            Current::Unchecked
+        }
     }
 }
 
@@ -274,6 +293,19 @@ enum Current {
     Unchecked,
     /// One does not verify.
     Invalid,
+}
+
+impl StudyView {
+    /// While the line is down nothing travels, whatever has travelled before.
+    pub fn without_a_line(&mut self) {
+        if self.state == "travelling" {
+            self.state_zh = waiting_for_the_line(&self.state_zh);
+        }
+    }
+}
+
+fn waiting_for_the_line(zh: &str) -> String {
+    zh.replacen("正在上传", "等待线路恢复，已上传", 1)
 }
 
 /// Whether the county holds objects that no report version here has read.
@@ -327,7 +359,9 @@ impl Standing {
             Self { current: Current::Invalid, .. } => {
                 ("report_invalid", "报告未通过校验，请勿使用，请联系县级重新发送".to_owned())
             }
-            Self { current: Current::Unchecked, .. } => ("report_unchecked", "报告已返回，正在核验签名".to_owned()),
+            Self { current: Current::Unchecked, .. } => {
+                ("report_unchecked", "报告已返回，正在核验签名".to_owned())
+            }
             Self { current: Current::Valid, late: true, .. } => {
                 ("reported", "报告已返回，签名有效；报告签发后又有新文件到达县级，待补充".to_owned())
             }
@@ -450,6 +484,14 @@ mod tests {
         assert_eq!(late.words(50), ("reported", "报告已返回，签名有效，1个文件待上传".to_owned()));
         let reading = Standing { being_read: true, receipted: 1, waiting: 1, ..standing() };
         assert_eq!(reading.words(50), ("being_read", "正在阅片，1个文件待上传".to_owned()));
+    }
+
+    #[test]
+    fn nothing_is_called_on_its_way_while_the_line_is_down() {
+        let moving = Standing { travelling: true, ..standing() };
+        let (state, zh) = moving.words(52);
+        assert_eq!((state, zh.as_str()), ("travelling", "正在上传 52%，2个文件待上传"));
+        assert_eq!(waiting_for_the_line(&zh), "等待线路恢复，已上传 52%，2个文件待上传");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::arrival::{self, Arrival, Outcome};
 use super::clerk::{CUSTODY_DEADLINE, Clerk, MAX_ORDERS, Order, Reply, late};
-use super::ports::Custody;
 use super::listener::Revoked;
+use super::ports::Custody;
 use super::presence::Presence;
 use super::turns::{OwnTurns, Turns};
 use super::window::{Sending, Windows};

@@ -267,7 +267,10 @@ async fn host(
         connection.close(close_code(None).into(), b"a newer connection of the same agent");
     }
     // After listing, so that a revocation in between is seen by one of the two.
-    let welcome =
-        if revoked.borrow().serials.contains(&peer.identity.serial) { Err((0, revocation())) } else { welcome };
+    let welcome = if revoked.borrow().serials.contains(&peer.identity.serial) {
+        Err((0, revocation()))
+    } else {
+        welcome
+    };
     connection::serve(shared, &peer, connection, welcome, revoked.clone(), &presence).await;
 }

@@ -173,7 +173,9 @@ impl Inbox for ClinicPorts {
 
     async fn revocations(&self, list: Vec<u8>) -> Result<bool, Refusal> {
         let newer = match &self.device {
-            Some(device) => device.take_crl(&list).map_err(|r| Refusal::new(Code::FieldInvalid, "list", r))?,
+            Some(device) => {
+                device.take_crl(&list).map_err(|r| Refusal::new(Code::FieldInvalid, "list", r))?
+            }
             None => false,
         };
         self.with(|clinic| {

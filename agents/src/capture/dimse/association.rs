@@ -3,9 +3,9 @@
 use super::command::{self, Request};
 use super::file_meta::{self, file_meta};
 use super::wire::{MAX_PDU_BYTES, Pace, Wire, WireError};
-use super::{Brought, Scp};
+use super::{Brought, Scp, Seat};
 use crate::config::Dicom;
-use crate::spool::{Admitted, Intake, Origin};
+use crate::spool::{Announced, CONTRADICTS, Intake, Origin};
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AssociationAC, AssociationRJResult,
     AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource,
@@ -22,27 +22,39 @@ use tokio::net::TcpStream;
 
 /// DICOM application context (PS3.7 §A.2.1).
 const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
-/// Between connecting and the association request (ARTIM, PS3.8 §9.1.5).
-const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// Between connecting and the association request (ARTIM, PS3.8 §9.1.5): a modality asks in its first packet, and a serial
+/// bridge brings the request with 128 contexts within this time.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An accepted context: its abstract and transfer syntax.
 type Contexts = BTreeMap<u8, String>;
 
-/// Answers a connection above the limit.
-pub(super) async fn turn_away(stream: TcpStream, config: &Dicom) {
+/// Answers a connection from an address that may not come, or of which too many wait.
+pub(super) async fn turn_away(stream: TcpStream, config: &Dicom, strange: bool) {
     let mut wire = Wire::new(stream, Duration::from_secs(config.idle_s));
     if let Ok(Ok(Pdu::AssociationRQ(_))) = tokio::time::timeout(REQUEST_DEADLINE, wire.next()).await {
-        let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
-        let source = AssociationRJSource::ServiceProviderPresentation(reason);
-        wire.reject(AssociationRJResult::Transient, source).await;
+        if strange {
+            let reason = AssociationRJServiceUserReason::CallingAETitleNotRecognized;
+            wire.reject(AssociationRJResult::Permanent, AssociationRJSource::ServiceUser(reason)).await;
+        } else {
+            full(&mut wire).await;
+        }
     }
 }
 
-/// Serves one association to its end; gives how many objects entered custody.
+async fn full(wire: &mut Wire) {
+    let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
+    let source = AssociationRJSource::ServiceProviderPresentation(reason);
+    wire.reject(AssociationRJResult::Transient, source).await;
+}
+
+/// Serves one association to its end; gives how many objects entered custody. `seat` is held until the association is
+/// asked for: a connection that asks for nothing takes no place from a modality.
 pub(super) async fn serve(
     scp: &Scp,
     stream: TcpStream,
     peer: SocketAddr,
+    seat: Seat,
     brought: &Brought,
 ) -> Result<u64, WireError> {
     stream.set_nodelay(true)?;
@@ -52,11 +64,16 @@ pub(super) async fn serve(
         wire.abort(AbortRQServiceProviderReason::UnexpectedPdu).await;
         return Err(WireError::Protocol("the first PDU is no association request"));
     };
-    if let Err((reason, words)) = allowed(&scp.config, &request, peer) {
+    drop(seat);
+    if let Err((reason, words)) = allowed(&scp.config, &request) {
         tracing::warn!(%peer, calling = %request.calling_ae_title, called = %request.called_ae_title, words, "association rejected");
         wire.reject(AssociationRJResult::Permanent, AssociationRJSource::ServiceUser(reason)).await;
         return Err(WireError::Protocol(words));
     }
+    let Ok(_place) = scp.places.try_acquire() else {
+        full(&mut wire).await;
+        return Err(WireError::Protocol("too many associations (dicom.max_associations)"));
+    };
     let calling = request.calling_ae_title.trim().to_owned();
     let (answer, contexts) = accept(request);
     wire.send(&Pdu::AssociationAC(answer)).await?;
@@ -86,7 +103,6 @@ const fn abort_reason(error: &WireError) -> Option<AbortRQServiceProviderReason>
 fn allowed(
     config: &Dicom,
     request: &AssociationRQ,
-    peer: SocketAddr,
 ) -> Result<(), (AssociationRJServiceUserReason, &'static str)> {
     use AssociationRJServiceUserReason as Reason;
     if request.application_context_name.trim_matches(['\0', ' ']) != APPLICATION_CONTEXT {
@@ -98,9 +114,6 @@ fn allowed(
     let calling = request.calling_ae_title.trim();
     if !config.allow_ae.is_empty() && !config.allow_ae.iter().any(|ae| ae == calling) {
         return Err((Reason::CallingAETitleNotRecognized, "calling AE title is not in dicom.allow_ae"));
-    }
-    if !config.allow_address.is_empty() && !config.allow_address.iter().any(|net| net.contains(peer.ip())) {
-        return Err((Reason::CallingAETitleNotRecognized, "address is not in dicom.allow_address"));
     }
     Ok(())
 }
@@ -152,7 +165,7 @@ struct Session<'a> {
 /// A message that is being received.
 enum Message {
     Command { context: u8, bytes: Vec<u8> },
-    Data { context: u8, request: Request, intake: Result<Intake, Refusal>, pace: Pace },
+    Data { context: u8, request: Request, intake: Intake, refused: Option<Refusal>, pace: Pace },
 }
 
 impl Session<'_> {
@@ -191,9 +204,17 @@ impl Session<'_> {
             (Some(Message::Command { context, bytes }), true) if context == id => {
                 self.command(id, &syntax, bytes, value).await
             }
-            (Some(Message::Data { context, request, intake, mut pace }), false) if context == id => {
+            (Some(Message::Data { context, request, mut intake, refused, mut pace }), false)
+                if context == id =>
+            {
                 pace.add(value.data.len())?;
-                self.data(id, request, intake, pace, value).await
+                let (bytes, is_last) = (value.data, value.is_last);
+                intake.push(bytes.into()).await;
+                if !is_last {
+                    return Ok(Some(Message::Data { context, request, intake, refused, pace }));
+                }
+                self.end_of_data(id, &request, intake, refused).await?;
+                Ok(None)
             }
             _ => Err(WireError::Protocol("command and data fragments are mixed up")),
         }
@@ -215,8 +236,9 @@ impl Session<'_> {
         }
         let request = command::parse(&bytes).ok_or(WireError::Protocol("a command set cannot be read"))?;
         if request.has_data_set {
-            let intake = self.intake(&request, syntax);
-            return Ok(Some(Message::Data { context, request, intake, pace: self.wire.pace() }));
+            let refused = unlawful(&request).err();
+            let intake = self.intake(&request, syntax, refused.is_some());
+            return Ok(Some(Message::Data { context, request, intake, refused, pace: self.wire.pace() }));
         }
         let status = match request.field {
             command::C_ECHO => command::SUCCESS,
@@ -227,74 +249,91 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// Begins to take a data set. A refusal is answered after the data set has been read to its end.
-    fn intake(&self, request: &Request, syntax: &str) -> Result<Intake, Refusal> {
-        if request.field != command::C_STORE {
-            return Err(Refusal::new(
-                Code::FrameUnknown,
-                "(0000,0100) CommandField",
-                "only C-STORE takes a data set",
-            ));
+    /// Begins to take a data set. A refusal is answered after the data set has been read to its end; names that are not
+    /// lawful never reach a file.
+    fn intake(&self, request: &Request, syntax: &str, refused: bool) -> Intake {
+        if refused {
+            return self.scp.spool.intake(Vec::new());
         }
-        for (field, uid) in [
-            ("(0000,0002) AffectedSOPClassUID", &request.sop_class),
-            ("(0000,1000) AffectedSOPInstanceUID", &request.sop_instance),
-        ] {
-            InstanceUid::parse(uid).map_err(|e| Refusal::new(Code::RefusedUid, field, e.to_string()))?;
-        }
-        let meta = file_meta(&request.sop_class, &request.sop_instance, syntax);
-        Ok(self.scp.spool.intake(meta))
+        self.scp.spool.intake(file_meta(&request.sop_class, &request.sop_instance, syntax))
     }
 
-    async fn data(
+    async fn end_of_data(
         &mut self,
         context: u8,
-        request: Request,
-        mut intake: Result<Intake, Refusal>,
-        pace: Pace,
-        value: PDataValue,
-    ) -> Result<Option<Message>, WireError> {
-        if let Ok(intake) = &mut intake {
-            intake.push(value.data.into()).await;
-        }
-        if !value.is_last {
-            return Ok(Some(Message::Data { context, request, intake, pace }));
-        }
-        let result = match intake {
-            Ok(intake) => self.admit(intake).await,
-            Err(refusal) => Err(refusal),
+        request: &Request,
+        intake: Intake,
+        refused: Option<Refusal>,
+    ) -> Result<(), WireError> {
+        let origin = self.origin(request);
+        let result = match refused {
+            None => intake.admit(&origin).await,
+            Some(refusal) => {
+                tracing::warn!(calling = %self.calling, code = refusal.code.name(), field = %refusal.field,
+                    reason = %refusal.reason, "object refused");
+                if let Err(error) = intake.refuse(&origin, &refusal).await {
+                    tracing::error!(calling = %self.calling, %error, "the list of refused files lacks an entry");
+                }
+                Err(refusal)
+            }
         };
         let (status, comment) = match &result {
-            Ok(_) => (command::SUCCESS, String::new()),
-            Err(refusal) => (
-                status_of(refusal.code),
-                format!("{} {} {}", refusal.code.name(), refusal.field, refusal.reason),
-            ),
+            Ok(admitted) => {
+                self.brought.add(&self.scp.spool, &admitted.study);
+                (command::SUCCESS, String::new())
+            }
+            Err(refusal) => {
+                (status_of(refusal), format!("{} {} {}", refusal.code.name(), refusal.field, refusal.reason))
+            }
         };
         self.stored += u64::from(result.is_ok());
-        self.wire.command(context, command::response(&request, status, &comment)).await?;
-        Ok(None)
+        self.wire.command(context, command::response(request, status, &comment)).await
     }
 
-    async fn admit(&self, intake: Intake) -> Result<Admitted, Refusal> {
+    fn origin(&self, request: &Request) -> Origin {
         let rule = self.scp.config.rule.iter().find(|rule| rule.ae == self.calling);
-        let origin = Origin {
+        Origin {
             source: self.calling.clone(),
-            name: None,
+            name: Some(shown_name(&self.calling, &request.sop_instance)),
             class: rule.map_or(Class::Routine, |rule| rule.class),
             kind: rule.and_then(|rule| rule.kind),
             quiet: true,
             open: true,
-        };
-        let admitted = intake.admit(&origin).await?;
-        self.brought.add(&self.scp.spool, &admitted.study);
-        Ok(admitted)
+            announced: Some(Announced {
+                sop_class: request.sop_class.clone(),
+                sop_instance: request.sop_instance.clone(),
+            }),
+        }
     }
 }
 
+/// What a person finds a refused object by, who has no file name: the device and the instance as it called it.
+fn shown_name(calling: &str, instance: &str) -> String {
+    let shown = instance.chars().map(|c| if c.is_ascii_graphic() { c } else { '?' }).take(MAX_UID_CHARS);
+    format!("{calling} {}", shown.collect::<String>()).trim_end().to_owned()
+}
+
+/// Why a data set is refused by its command alone.
+fn unlawful(request: &Request) -> Result<(), Refusal> {
+    if request.field != command::C_STORE {
+        let field = "(0000,0100) CommandField";
+        return Err(Refusal::new(Code::FrameUnknown, field, "only C-STORE takes a data set"));
+    }
+    for (field, uid) in [
+        ("(0000,0002) AffectedSOPClassUID", &request.sop_class),
+        ("(0000,1000) AffectedSOPInstanceUID", &request.sop_instance),
+    ] {
+        InstanceUid::parse(uid).map_err(|e| Refusal::new(Code::RefusedUid, field, e.to_string()))?;
+    }
+    Ok(())
+}
+
 /// PS3.4 Table B.2-1.
-const fn status_of(code: Code) -> u16 {
-    match code {
+fn status_of(refusal: &Refusal) -> u16 {
+    if refusal.field == CONTRADICTS {
+        return command::NOT_AS_ANNOUNCED;
+    }
+    match refusal.code {
         Code::StorageFull | Code::RefusedTooLarge | Code::Busy => command::OUT_OF_RESOURCES,
         Code::StorageFailed | Code::ShuttingDown | Code::Internal => command::PROCESSING_FAILURE,
         Code::FrameUnknown => command::UNRECOGNISED,

@@ -30,6 +30,8 @@ const RESPONSE: u16 = 0x8000;
 pub(super) const SUCCESS: u16 = 0x0000;
 /// Refused: out of resources (PS3.4 Table B.2-1).
 pub(super) const OUT_OF_RESOURCES: u16 = 0xA700;
+/// Error: the data set is not what the command says (PS3.4 Table B.2-1).
+pub(super) const NOT_AS_ANNOUNCED: u16 = 0xA900;
 /// Error: cannot understand (PS3.4 Table B.2-1).
 pub(super) const CANNOT_UNDERSTAND: u16 = 0xC000;
 /// Processing failure (PS3.7 §C.5.3).
@@ -109,6 +111,32 @@ fn element(out: &mut Vec<u8>, number: u16, value: &[u8], pad: u8) {
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(value);
     out.extend(std::iter::repeat_n(pad, odd));
+}
+
+/// A request, as a device writes it.
+#[cfg(test)]
+pub(super) fn request(request: &Request) -> Vec<u8> {
+    let mut body = Vec::new();
+    element(&mut body, AFFECTED_SOP_CLASS, request.sop_class.as_bytes(), 0);
+    element(&mut body, COMMAND_FIELD, &request.field.to_le_bytes(), 0);
+    element(&mut body, MESSAGE_ID, &request.message_id.to_le_bytes(), 0);
+    element(&mut body, DATA_SET_TYPE, &0_u16.to_le_bytes(), 0);
+    element(&mut body, AFFECTED_SOP_INSTANCE, request.sop_instance.as_bytes(), 0);
+    body
+}
+
+/// The status of a response.
+#[cfg(test)]
+pub(super) fn status_in(mut bytes: &[u8]) -> Option<u16> {
+    while let Some((head, rest)) = bytes.split_first_chunk::<8>() {
+        let length = usize::try_from(u32::from_le_bytes([head[4], head[5], head[6], head[7]])).ok()?;
+        let value = rest.get(..length)?;
+        if u16::from_le_bytes([head[2], head[3]]) == STATUS {
+            return value.first_chunk::<2>().map(|b| u16::from_le_bytes(*b));
+        }
+        bytes = &rest[length..];
+    }
+    None
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ mod wire;
 use crate::config::Dicom;
 use crate::spool::Spool;
 use relay_core::ids::StudyUid;
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,8 +18,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections above the limit that get a proper rejection at a time; further ones are closed.
+/// Connections that get a proper rejection at a time, from strangers or above the limit; further ones are closed.
 const MAX_REJECTING: usize = 8;
+/// Connections that have not asked for an association yet: each holds a few KiB for some seconds.
+const MAX_WAITING: usize = 128;
+/// Of these, from one address: a modality opens a handful at once; a silent machine keeps nobody else out.
+const MAX_WAITING_PER_ADDRESS: usize = 16;
 /// After a failed `accept` (out of descriptors) it is tried again after this long.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
@@ -34,6 +38,44 @@ pub struct DimseListener {
 struct Scp {
     config: Dicom,
     spool: Spool,
+    /// Associations at once.
+    places: Semaphore,
+}
+
+/// Connections that have not asked for an association yet, by address.
+#[derive(Debug, Clone, Default)]
+struct Waiting(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of them; dropped when it asks, or ends.
+#[derive(Debug)]
+struct Seat {
+    waiting: Waiting,
+    address: IpAddr,
+}
+
+impl Waiting {
+    fn seat(&self, address: IpAddr) -> Option<Seat> {
+        let mut by_address = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = by_address.values().sum();
+        let here = by_address.get(&address).copied().unwrap_or(0);
+        if all >= MAX_WAITING || here >= MAX_WAITING_PER_ADDRESS {
+            return None;
+        }
+        by_address.insert(address, here + 1);
+        Some(Seat { waiting: self.clone(), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut by_address = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// Studies that one association has brought, so that their quiet time begins when it ends, however it ends.
@@ -66,7 +108,8 @@ impl DimseListener {
         let listener = TcpListener::bind(config.listen)
             .await
             .map_err(|e| std::io::Error::new(e.kind(), format!("dicom.listen {}: {e}", config.listen)))?;
-        Ok(Self { listener, scp: Arc::new(Scp { config, spool }) })
+        let places = Semaphore::new(config.max_associations);
+        Ok(Self { listener, scp: Arc::new(Scp { config, spool, places }) })
     }
 
     /// The bound address.
@@ -79,7 +122,7 @@ impl DimseListener {
 
     /// Takes associations until `stop`; then waits for the open ones until `kill`.
     pub async fn run(self, stop: CancellationToken, kill: CancellationToken) {
-        let places = Arc::new(Semaphore::new(self.scp.config.max_associations));
+        let waiting = Waiting::default();
         let rejecting = Arc::new(Semaphore::new(MAX_REJECTING));
         let tasks = TaskTracker::new();
         loop {
@@ -96,15 +139,15 @@ impl DimseListener {
                 }
             };
             let (scp, kill) = (Arc::clone(&self.scp), kill.clone());
-            if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                tasks.spawn(async move {
-                    attend(scp, stream, peer, kill).await;
-                    drop(place);
-                });
+            let strange = !may_come(&scp.config, peer.ip());
+            let seat = if strange { None } else { waiting.seat(peer.ip()) };
+            if let Some(seat) = seat {
+                tasks.spawn(attend(scp, stream, peer, seat, kill));
             } else if let Ok(place) = Arc::clone(&rejecting).try_acquire_owned() {
-                tracing::warn!(%peer, limit = scp.config.max_associations, "too many associations");
+                let why = if strange { "address is not in dicom.allow_address" } else { "too many wait" };
+                tracing::warn!(%peer, why, "connection turned away");
                 tasks.spawn(async move {
-                    association::turn_away(stream, &scp.config).await;
+                    association::turn_away(stream, &scp.config, strange).await;
                     drop(place);
                 });
             }
@@ -117,11 +160,15 @@ impl DimseListener {
     }
 }
 
+fn may_come(config: &Dicom, address: IpAddr) -> bool {
+    config.allow_address.is_empty() || config.allow_address.iter().any(|net| net.contains(address))
+}
+
 /// One connection. A panic inside ends this association only.
-async fn attend(scp: Arc<Scp>, stream: TcpStream, peer: SocketAddr, kill: CancellationToken) {
+async fn attend(scp: Arc<Scp>, stream: TcpStream, peer: SocketAddr, seat: Seat, kill: CancellationToken) {
     let (brought, spool) = (Brought::default(), scp.spool.clone());
     let inner = brought.clone();
-    let mut task = tokio::spawn(async move { association::serve(&scp, stream, peer, &inner).await });
+    let mut task = tokio::spawn(async move { association::serve(&scp, stream, peer, seat, &inner).await });
     let ended = tokio::select! {
         ended = &mut task => ended,
         () = kill.cancelled() => {

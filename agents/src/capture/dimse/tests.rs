@@ -209,3 +209,106 @@ async fn the_listener_stops_when_it_is_told() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
 }
+
+/// A C-STORE of a film whose command says something else than the film; the answer's status as dcmtk prints it.
+async fn store_as(bench: &Bench, class: &str, instance: &str) -> u16 {
+    use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, read_pdu, write_pdu};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = TcpStream::connect(("127.0.0.1", bench.port)).await.unwrap();
+    let mut said = bytes::BytesMut::new();
+    async fn tell(stream: &mut TcpStream, pdu: &Pdu) {
+        let mut out = Vec::new();
+        write_pdu(&mut out, pdu).unwrap();
+        stream.write_all(&out).await.unwrap();
+    }
+    let ask = dicom_ul::pdu::AssociationRQ {
+        protocol_version: 1,
+        calling_ae_title: "DR1".into(),
+        called_ae_title: "RELAY".into(),
+        application_context_name: "1.2.840.10008.3.1.1.1".into(),
+        presentation_contexts: vec![dicom_ul::pdu::PresentationContextProposed {
+            id: 1,
+            abstract_syntax: "1.2.840.10008.5.1.4.1.1.1.1".into(),
+            transfer_syntaxes: vec!["1.2.840.10008.1.2.1".into()],
+        }],
+        user_variables: Vec::new(),
+    };
+    tell(&mut stream, &Pdu::AssociationRQ(ask)).await;
+    let request = command::Request {
+        field: command::C_STORE,
+        message_id: 7,
+        has_data_set: true,
+        sop_class: class.into(),
+        sop_instance: instance.into(),
+    };
+    let value = |value_type, data| PDataValue { presentation_context_id: 1, value_type, is_last: true, data };
+    let data_set = testing::film_data_set("1.2.3", "1.2.3.1", "1.2.3.1.1", 64);
+    let sent = [(PDataValueType::Command, command::request(&request)), (PDataValueType::Data, data_set)];
+    for (kind, data) in sent {
+        tell(&mut stream, &Pdu::PData { data: vec![value(kind, data)] }).await;
+    }
+    loop {
+        if let Some(Pdu::PData { data }) = {
+            let mut rest = &said[..];
+            let read = read_pdu(&mut rest, 1 << 20, false).unwrap();
+            let used = said.len() - rest.len();
+            if read.is_some() {
+                let _ = said.split_to(used);
+            }
+            read
+        } {
+            return command::status_in(&data[0].data).unwrap();
+        }
+        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_buf(&mut said)).await;
+        if read.unwrap().unwrap() == 0 {
+            panic!("no answer");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_c_store_whose_names_are_paths_or_not_those_of_the_data_set_is_refused_and_leaves_a_trace() {
+    let bench = bench(|_, _| {}).await;
+    let dx = "1.2.840.10008.5.1.4.1.1.1.1";
+    for (class, instance, status, field) in [
+        (dx, "../../../etc/passwd", 0xC000, "(0000,1000) AffectedSOPInstanceUID"),
+        (dx, "", 0xC000, "(0000,1000) AffectedSOPInstanceUID"),
+        ("../x", "1.2.3.1.1", 0xC000, "(0000,0002) AffectedSOPClassUID"),
+        (dx, "1.2.3.9", 0xA900, crate::spool::CONTRADICTS),
+        ("1.2.840.10008.5.1.4.1.1.2", "1.2.3.1.1", 0xA900, crate::spool::CONTRADICTS),
+    ] {
+        assert_eq!(store_as(&bench, class, instance).await, status, "{class} {instance}");
+        let found = bench.spool.rejects().await.unwrap();
+        let found = found.iter().find(|r| r.field == field && r.file.ends_with(instance)).unwrap();
+        assert_eq!((found.source.as_str(), found.code.as_str()), ("DR1", "REFUSED_UID"));
+        assert!(found.file.starts_with("DR1"), "{}", found.file);
+        assert!(bench.spool.pending_studies(1).await.unwrap().is_empty());
+    }
+    assert_eq!(store_as(&bench, dx, "1.2.3.1.1").await, 0);
+    assert_eq!(bench.spool.pending_studies(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_no_modality_out() {
+    let bench = bench(|config, _| config.max_associations = 2).await;
+    let mut silent = Vec::new();
+    for _ in 0..MAX_WAITING_PER_ADDRESS / 2 {
+        silent.push(TcpStream::connect(("127.0.0.1", bench.port)).await.unwrap());
+    }
+    let asked = tokio::time::Instant::now();
+    assert!(bench.scu("echoscu", &[]).await.status.success());
+    assert!(asked.elapsed() < Duration::from_secs(4), "it did not wait for the silent ones to be cut");
+    drop(silent);
+}
+
+#[test]
+fn so_many_may_wait_from_one_address_and_one_that_asks_gives_its_seat_back() {
+    let (waiting, loud) = (Waiting::default(), IpAddr::from([10, 0, 0, 9]));
+    let mut seats: Vec<Seat> = (0..MAX_WAITING_PER_ADDRESS).map(|_| waiting.seat(loud).unwrap()).collect();
+    assert!(waiting.seat(loud).is_none());
+    assert!(waiting.seat(IpAddr::from([10, 0, 0, 8])).is_some(), "another address is not kept out");
+    seats.pop();
+    assert!(waiting.seat(loud).is_some());
+    drop(seats);
+    assert!(waiting.0.lock().unwrap().is_empty());
+}

@@ -40,6 +40,58 @@ impl Look {
     }
 }
 
+/// Fails when a folder that was there before is missing, or is as empty as the place where a share is mounted.
+pub(super) fn still_there(root: &Path) -> io::Result<()> {
+    let gone = |zh: &str| io::Error::new(io::ErrorKind::NotFound, format!("{}: {zh}", root.display()));
+    let mut entries = std::fs::read_dir(root).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => gone(
+            "原有目录不见了，网络共享可能未挂载 / it was there and is gone: a share that is not mounted?",
+        ),
+        kind => io::Error::new(kind, format!("{}: {error}", root.display())),
+    })?;
+    match entries.next() {
+        Some(_) => Ok(()),
+        None => Err(gone(
+            "目录为空，连 done 子目录也没有，网络共享可能未挂载；若确为此目录，请在其中新建 done 子目录 / it is empty, without its done: a share that is not mounted? If it is the right one, make done in it",
+        )),
+    }
+}
+
+/// A file name as a person reads it: carts and consoles write theirs in GB18030.
+pub(super) fn readable(name: &std::ffi::OsStr) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bytes = name.as_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            relay_core::formats::text::chinese(bytes).unwrap_or_else(|| name.to_string_lossy().into_owned())
+        }
+    }
+}
+
+/// What lies below a folder.
+pub(super) struct Found {
+    pub(super) files: Vec<(PathBuf, Look)>,
+    pub(super) skipped: Skipped,
+}
+
+/// Sub-folders that are not looked into.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Skipped {
+    pub(super) dirs: usize,
+    /// The first of them.
+    pub(super) first: String,
+}
+
+impl Skipped {
+    fn add(&mut self, dir: &Path) {
+        if self.dirs == 0 {
+            self.first = dir.display().to_string();
+        }
+        self.dirs += 1;
+    }
+}
+
 /// Makes `done` and `rejected` when they are missing, open to the same people as the folder itself.
 pub(super) fn prepare(root: &Path) -> io::Result<()> {
     let named = |dir: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", dir.display()));
@@ -64,11 +116,11 @@ pub(super) fn prepare(root: &Path) -> io::Result<()> {
 
 /// Files below `root`, without `done`, `rejected`, hidden and half-written names. Every directory is watched for writers
 /// before it is read.
-pub(super) fn list(root: &Path, writers: &mut Writers) -> io::Result<Vec<(PathBuf, Look)>> {
+pub(super) fn list(root: &Path, writers: &mut Writers) -> io::Result<Found> {
     for dir in [root.join(DONE), root.join(REJECTED)] {
         writers.watch(&dir);
     }
-    let mut found = Vec::new();
+    let (mut found, mut skipped) = (Vec::new(), Skipped::default());
     let mut dirs = vec![(root.to_owned(), 0)];
     while let Some((dir, depth)) = dirs.pop() {
         writers.watch(&dir);
@@ -95,6 +147,8 @@ pub(super) fn list(root: &Path, writers: &mut Writers) -> io::Result<Vec<(PathBu
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() && depth < MAX_DEPTH {
                 dirs.push((entry.path(), depth + 1));
+            } else if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
+                skipped.add(&entry.path());
             } else if kind.is_file()
                 && let Ok(look) = entry.metadata().and_then(|m| Look::of(&m))
             {
@@ -110,7 +164,7 @@ pub(super) fn list(root: &Path, writers: &mut Writers) -> io::Result<Vec<(PathBu
     }
     writers.hear();
     found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
+    Ok(Found { files: found, skipped })
 }
 
 /// Plain files directly in a directory.
@@ -177,8 +231,7 @@ pub(super) fn move_away(from: &Path, root: &Path, into: &str, reason: Option<&st
     // Somebody may have tidied the directory away.
     prepare(root)?;
     let dir = root.join(into);
-    let name =
-        from.file_name().ok_or_else(|| io::Error::other("no file name"))?.to_string_lossy().into_owned();
+    let name = readable(from.file_name().ok_or_else(|| io::Error::other("no file name"))?);
     let mut target = dir.join(cut(&name, 0));
     let mut number = 1_u32;
     while target.symlink_metadata().is_ok() {

@@ -1,5 +1,6 @@
 //! What page and `doctor` say of a watched folder.
 
+use super::files::Skipped;
 use crate::health::{Finding, Level};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,8 @@ struct State {
     stuck_reason: String,
     /// Files that stand still and are open, or are not whole.
     unfinished: usize,
+    /// Sub-folders too deep, or behind links.
+    skipped: Skipped,
 }
 
 impl FolderHealth {
@@ -45,6 +48,11 @@ impl FolderHealth {
 
     pub(super) fn counted(&self, stuck: usize, unfinished: usize) {
         self.with(|state| (state.stuck, state.unfinished) = (stuck, unfinished));
+    }
+
+    /// Sub-folders that are not looked into; true when that is news.
+    pub(super) fn skipped(&self, skipped: Skipped) -> bool {
+        self.with(|state| std::mem::replace(&mut state.skipped, skipped.clone()) != skipped)
     }
 
     pub(super) fn stuck_because(&self, reason: String) {
@@ -81,6 +89,15 @@ impl FolderHealth {
                 Level::Warning,
                 format!("监视目录 {shown} 中有 {n} 个文件尚未写完，尚未接收：请确认设备仍在写入，否则重新导出"),
                 format!("{n} files in {shown} are not written to their end and are not taken yet: see whether the device still writes, or export them again"),
+            ));
+        }
+        if state.skipped.dirs > 0 {
+            let (n, first) = (state.skipped.dirs, &state.skipped.first);
+            found.push(Finding::new(
+                "folder",
+                Level::Warning,
+                format!("监视目录 {shown} 中有 {n} 个子目录层次过深（超过8层）或为链接，其中的文件不会被接收：{first}；请将文件移到较浅的目录"),
+                format!("{n} sub-folders of {shown} are more than 8 levels deep, or links, and are not looked into: {first}; move their files up"),
             ));
         }
         found

@@ -24,7 +24,6 @@ use relay_core::codes::{Code, Fault, Refusal};
 use relay_core::durable::{Disk, RealDisk};
 use relay_core::ids::ObjectHash;
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,6 +106,8 @@ pub struct Watcher {
     waiting: HashMap<PathBuf, Waiting>,
     writers: Arc<Mutex<Writers>>,
     lately: Lately,
+    /// It was there before.
+    known: bool,
     /// What lay in `done/` and `rejected/` at the start is known.
     recalled: bool,
     health: FolderHealth,
@@ -117,8 +118,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// A watcher for a folder; a relative path is under `home`. Each round makes the folder with `done` and `rejected` when
-    /// they are missing: a share that is not there at the start keeps nothing else waiting.
+    /// A watcher for a folder; a relative path is under `home`. The first round makes the folder with `done` and `rejected`;
+    /// a share that is not there keeps nothing else waiting.
     #[must_use]
     pub fn new(folder: Folder, home: &Path, spool: Spool) -> Self {
         let root = home.join(&folder.path);
@@ -130,6 +131,7 @@ impl Watcher {
             waiting: HashMap::new(),
             writers: Arc::new(Mutex::new(Writers::new())),
             lately: Lately::default(),
+            known: false,
             recalled: false,
             untidy_ms: TIDY_MS,
             tidied_to: None,
@@ -201,12 +203,15 @@ impl Watcher {
 
     /// Lists the folder; gives what may be taken now.
     async fn look(&mut self, since_ms: u64) -> io::Result<Vec<PathBuf>> {
+        self.there().await?;
         let (root, writers) = (self.root.clone(), Arc::clone(&self.writers));
-        let found = blocking(move || {
-            files::prepare(&root)?;
-            files::list(&root, &mut writers.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        let found = found.await.map_err(io::Error::other)??;
+        let found =
+            blocking(move || files::list(&root, &mut writers.lock().unwrap_or_else(PoisonError::into_inner)));
+        let files::Found { files: found, skipped } = found.await.map_err(io::Error::other)??;
+        if self.health.skipped(skipped.clone()) && skipped.dirs > 0 {
+            let (folder, dirs, first) = (self.root.display(), skipped.dirs, &skipped.first);
+            tracing::warn!(%folder, dirs, first, "sub-folders below the depth that is watched, or behind links, are not looked into");
+        }
         if !self.recalled {
             let now = self.spool.now();
             self.lately.recall(&self.root.join(DONE), false, now);
@@ -230,6 +235,25 @@ impl Watcher {
         Ok(ready)
     }
 
+    /// The folder is made once. One that was there and is missing later, or is empty down to its `done`, is a share that is
+    /// not mounted: nothing is made in its place, and nobody is told that all is well.
+    async fn there(&mut self) -> io::Result<()> {
+        if !self.known {
+            self.known = self.spool.folder_known(&self.root).await.map_err(io::Error::other)?;
+        }
+        let (root, known) = (self.root.clone(), self.known);
+        blocking(move || {
+            if known { files::still_there(&root) } else { Ok(()) }.and_then(|()| files::prepare(&root))
+        })
+        .await
+        .map_err(io::Error::other)??;
+        if !self.known {
+            self.spool.remember_folder(&self.root).await.map_err(io::Error::other)?;
+            self.known = true;
+        }
+        Ok(())
+    }
+
     fn is_open(&self, path: &Path) -> bool {
         self.writers.lock().unwrap_or_else(PoisonError::into_inner).is_open(path)
     }
@@ -243,12 +267,13 @@ impl Watcher {
             kind: self.folder.kind,
             quiet: true,
             open: false,
+            announced: None,
         }
     }
 
     async fn take(&mut self, path: &Path) -> bool {
         let Some(waiting) = self.waiting.get(path).copied() else { return false };
-        let name = path.file_name().and_then(OsStr::to_str).map(str::to_owned);
+        let name = path.file_name().map(files::readable);
         let origin = self.origin(name.clone());
         let (hash, outcome) = match self.read(path, name.clone(), waiting.look, waiting.still_ms).await {
             Ok(Copied::Whole(received)) => (Some(received.hash), self.spool.admit(received, &origin).await),

@@ -344,3 +344,59 @@ async fn a_file_that_cannot_be_moved_away_is_tried_less_and_less_often() {
     std::fs::remove_file(in_the_way).unwrap();
     assert_eq!(watcher.round(600_000).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn a_folder_that_was_there_and_vanishes_is_a_fault_and_nothing_is_made_in_its_place() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let spool = spool(dir.path(), &disk).await;
+    let mut first = watcher(dir.path(), &spool);
+    first.round(1000).await.unwrap();
+    let (root, away) = (first.root().to_owned(), dir.path().join("away"));
+    std::fs::rename(&root, &away).unwrap();
+    // Also after a restart.
+    let mut again = Watcher::new(first.folder.clone(), dir.path(), spool.clone());
+    for watcher in [&mut first, &mut again] {
+        assert!(watcher.round(1000).await.is_err());
+        let said = &watcher.health().troubles()[0];
+        assert!(said.level == crate::health::Level::Bad && said.zh.contains("未挂载"), "{}", said.zh);
+        assert!(!root.exists());
+    }
+    // The place where it is mounted is there, the share is not.
+    RealDisk.create_dir_all(&root).unwrap();
+    assert!(again.round(1000).await.is_err());
+    assert_eq!(names(&root), Vec::<String>::new());
+    std::fs::remove_dir(&root).unwrap();
+    std::fs::rename(&away, &root).unwrap();
+    again.round(1000).await.unwrap();
+    assert!(again.health().troubles().is_empty());
+}
+
+#[tokio::test]
+async fn files_too_deep_to_be_looked_for_are_said() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let spool = spool(dir.path(), &disk).await;
+    let mut watcher = watcher(dir.path(), &spool);
+    let deep = watcher.root().join("1/2/3/4/5/6/7/8/9");
+    RealDisk.create_dir_all(&deep).unwrap();
+    testing::write(&deep, "e.xml", testing::AECG);
+    watcher.round(1000).await.unwrap();
+    let said = watcher.health().troubles();
+    assert!(said.len() == 1 && said[0].zh.contains("层次过深") && said[0].zh.contains("8/9"), "{said:?}");
+    std::fs::remove_dir_all(watcher.root().join("1")).unwrap();
+    watcher.round(1000).await.unwrap();
+    assert!(watcher.health().troubles().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_in_gb18030_is_read_as_people_wrote_it() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let (dir, disk) = (tempfile::tempdir().unwrap(), FaultyDisk::default());
+    let spool = spool(dir.path(), &disk).await;
+    let mut watcher = watcher(dir.path(), &spool);
+    let name = std::ffi::OsStr::from_bytes(&[0xCD, 0xF5, 0xB7, 0xBC, b'.', b'x', b'm', b'l']);
+    testing::write(watcher.root(), "a", testing::AECG);
+    std::fs::rename(watcher.root().join("a"), watcher.root().join(name)).unwrap();
+    watcher.round(1000).await.unwrap();
+    assert_eq!(watcher.round(3000).await.unwrap(), 1);
+    assert_eq!(names(&watcher.root().join("done")), ["王芳.xml"]);
+}

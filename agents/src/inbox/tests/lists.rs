@@ -18,6 +18,7 @@ async fn clinic() -> Bench {
         kind: None,
         quiet: true,
         open: false,
+        announced: None,
     };
     bench.inbox.spool().intake(film).admit(&origin).await.unwrap();
     bench
@@ -68,7 +69,11 @@ async fn a_patched_byte_is_said_in_every_list_before_anybody_opens_the_report_an
     assert!(fault.contains("签名无效，请勿使用") && fault.contains("report.pdf"), "{fault}");
     let study = bench.only_study().await;
     assert_eq!(study.state, "report_invalid");
-    assert!(study.state_zh.contains("请勿使用") && !study.state_zh.contains("签名有效"), "{}", study.state_zh);
+    assert!(
+        study.state_zh.contains("请勿使用") && !study.state_zh.contains("签名有效"),
+        "{}",
+        study.state_zh
+    );
     let said = bench.doctor().await;
     assert!(said.len() == 1 && said[0].level == Level::Bad && said[0].zh.contains("l-1"), "{said:?}");
     write(b"f");

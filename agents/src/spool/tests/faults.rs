@@ -167,3 +167,46 @@ async fn progress_words_are_forgotten_when_newer_ones_have_come_the_newest_never
     assert_eq!(spool.forget_old_words().await.unwrap(), 2);
     assert!(spool.letter(&LetterId::parse("s-2").unwrap()).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn what_the_county_refused_or_this_disk_lost_is_not_counted_as_safe() {
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    let study = put(&spool, &film("1.2.3", 1), &origin(true)).await.unwrap();
+    let (uid, hash) = (study.study, study.hash);
+    assert_eq!(spool.studies(0).await.unwrap().not_safe, 1);
+    let refusal = Refusal::new(Code::RefusedUnparsable, "object", "no film");
+    let generation = spool.manifest(&uid).await.unwrap().generation;
+    spool.refused(&uid, Some(&hash), generation, &refusal).await.unwrap();
+    spool.receipted(&uid, generation, &[], NOW).await.unwrap();
+    let listed = spool.studies(0).await.unwrap();
+    assert_eq!((listed.not_safe, listed.total), (1, 1), "{:?}", listed.studies);
+    let figures = spool.figures().await.unwrap();
+    assert_eq!((figures.studies_not_safe, figures.studies_urgent_not_safe), (1, 0));
+    spool.receipted(&uid, generation, &[hash], NOW).await.unwrap();
+    assert_eq!(spool.studies(0).await.unwrap().not_safe, 0);
+    assert_eq!(spool.figures().await.unwrap().studies_not_safe, 0);
+}
+
+#[tokio::test]
+async fn of_twenty_wrong_pins_at_once_five_are_tried() {
+    let bench = Bench::new();
+    let spool = bench.open().await;
+    spool.add_staff("李医生", "246810", [9; 16]).await.unwrap();
+    let tries: Vec<_> = (0..20)
+        .map(|n| {
+            let spool = spool.clone();
+            tokio::spawn(async move { spool.check_pin("李医生", &format!("{n:06}")).await })
+        })
+        .collect();
+    let (mut wrong, mut locked, mut busy) = (0, 0, 0);
+    for answer in tries {
+        match answer.await.unwrap().unwrap_err() {
+            PinError::Wrong => wrong += 1,
+            PinError::Locked(_) => locked += 1,
+            PinError::Busy => busy += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!((wrong, locked + busy), (5, 15), "{locked} locked, {busy} turned away untried");
+}

@@ -7,6 +7,8 @@
 mod iso2022;
 mod repair;
 
+pub use repair::chinese;
+
 use encoding_rs::Encoding;
 use std::borrow::Cow;
 

@@ -31,7 +31,8 @@ pub(super) fn better(declared: Declared, reading: Option<&str>, bytes: &[u8]) ->
 }
 
 /// The bytes as GB18030 if that explains all of them and yields Chinese writing only.
-fn chinese(bytes: &[u8]) -> Option<String> {
+#[must_use]
+pub fn chinese(bytes: &[u8]) -> Option<String> {
     let text = encoding_rs::GB18030.decode_without_bom_handling_and_without_replacement(bytes)?;
     let written = |c: char| c.is_ascii() || is_han(c) || is_chinese_mark(c);
     (text.chars().all(written) && text.chars().any(is_han)).then(|| text.into_owned())
