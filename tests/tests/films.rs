@@ -156,6 +156,7 @@ async fn every_dicom_file_of_the_corpus_is_restored_from_the_form_in_which_it_tr
         kind: None,
         quiet: false,
         open: false,
+        announced: None,
     };
     let mut travelled: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
     for path in files(&Path::new(&root).join("dicom")) {

@@ -26,6 +26,7 @@ mod retakes;
 mod retention;
 mod room;
 mod staff;
+mod standing;
 mod study;
 mod urgent;
 mod view;

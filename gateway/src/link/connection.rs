@@ -477,7 +477,12 @@ impl Desk<'_> {
             GatewayEvent::Remark(refusal) => {
                 tracing::warn!(clinic = %self.peer.identity.clinic, %refusal, "link");
             }
-            GatewayEvent::Closed { refusal } => self.end = Some(refusal),
+            GatewayEvent::Closed { refusal } => {
+                if let Some(refusal) = &refusal {
+                    tracing::warn!(clinic = %self.peer.identity.clinic, %refusal, "the connection is ended");
+                }
+                self.end = Some(refusal);
+            }
             GatewayEvent::Note(_)
             | GatewayEvent::LetterReceipted { .. }
             | GatewayEvent::LetterRefused { .. }
