@@ -9,6 +9,7 @@ pub mod ecg;
 pub mod film;
 pub mod held;
 pub mod ingest;
+pub mod link;
 pub mod load;
 pub mod memory;
 pub mod objects;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use relay_benches::{ecg, film, ingest, load, memory};
+use relay_benches::{ecg, film, ingest, link, load, memory};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measurements, side by side with their peers")]
@@ -21,6 +21,8 @@ enum Bench {
     Ecg(ecg::Arguments),
     /// Bytes and processor time of the film coders beside JPEG-LS, film by film.
     Film(film::Arguments),
+    /// The line: congestion control before and after in virtual time, and the link lab.
+    Link(link::Arguments),
     /// The load process of the others: link clients of many clinics.
     #[command(hide = true)]
     Load(load::Arguments),
@@ -35,6 +37,7 @@ fn main() -> anyhow::Result<()> {
             Bench::Memory(arguments) => memory::run(&arguments).await,
             Bench::Ecg(arguments) => ecg::run(&arguments),
             Bench::Film(arguments) => film::run(&arguments),
+            Bench::Link(arguments) => tokio::task::block_in_place(|| link::run(&arguments)),
             Bench::Load(arguments) => load::run(arguments).await,
         }
     })

@@ -2,5 +2,6 @@
 
 pub mod demo;
 pub mod lab;
+pub mod line;
 pub mod phantom;
 pub mod sim;

@@ -25,13 +25,14 @@ const MAY_SEE: &[(&str, &[&str])] = &[
     ("relay-core", &[]),
     ("relay-ecg", &[]),
     ("relay-film", &[]),
+    ("relay-pace", &[]),
     ("relay-report", &["relay-core", "relay-ecg"]),
     ("relay-certs", &["relay-core"]),
-    ("relay-agent", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs"]),
+    ("relay-agent", &["relay-core", "relay-ecg", "relay-film", "relay-pace", "relay-report", "relay-certs"]),
     ("viewer-api", &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs"]),
     (
         "relay-gateway",
-        &["relay-core", "relay-ecg", "relay-film", "relay-report", "relay-certs", "viewer-api"],
+        &["relay-core", "relay-ecg", "relay-film", "relay-pace", "relay-report", "relay-certs", "viewer-api"],
     ),
 ];
 
@@ -40,7 +41,8 @@ const LABS: &[&str] = &["relay-tests", "relay-benches"];
 
 /// Technologies and the packages that own them. A name ending in `*` stands for a family.
 const OWNERS: &[(&[&str], &[&str])] = &[
-    (&["quinn", "quinn-proto", "quinn-udp"], &["relay-agent", "relay-gateway"]),
+    (&["quinn", "quinn-udp"], &["relay-agent", "relay-gateway"]),
+    (&["quinn-proto"], &["relay-agent", "relay-gateway", "relay-pace"]),
     (
         &["axum", "hyper", "hyper-util", "tower-http", "http-body-util"],
         &["viewer-api", "relay-gateway", "relay-agent"],
@@ -60,7 +62,7 @@ const OWNERS: &[(&[&str], &[&str])] = &[
 /// What a pure package must not depend on: it would be async, open sockets or know a database.
 const IMPURE: &[&str] =
     &["tokio", "async-trait", "quinn", "hyper", "axum", "sqlx", "socket2", "rustls", "reqwest"];
-const PURE: &[&str] = &["relay-core", "relay-ecg", "relay-film", "relay-report"];
+const PURE: &[&str] = &["relay-core", "relay-ecg", "relay-film", "relay-pace", "relay-report"];
 
 #[test]
 fn every_package_has_its_place() {

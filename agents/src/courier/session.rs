@@ -7,6 +7,7 @@ use super::meter::Meter;
 use super::ports::{Answering, Inbox, LinkState, LinkTrust, Outbox};
 use super::pump::{Pump, Wrote};
 use super::status::Status;
+use super::transport;
 use relay_core::clock::Clock;
 use relay_core::codes::{Code, Refusal};
 use relay_core::ids::{LetterId, ObjectHash, StudyUid};
@@ -26,6 +27,10 @@ use tokio_util::sync::CancellationToken;
 const LIST_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two such questions: a line full of small studies answers many times a second, and each answer may make room.
 const LIST_PAUSE: Duration = Duration::from_millis(20);
+/// How often the room ahead of the wire follows the congestion window: once a round trip on the shortest lines.
+const WINDOW_INTERVAL: Duration = Duration::from_millis(30);
+/// Nothing heard from the gateway for this long while something is on its way: it is asked, and again each time.
+const PROBE_INTERVAL: Duration = Duration::from_millis(900);
 /// How often the state of the line is measured and told.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time to get the last frames out before the connection is closed.
@@ -36,7 +41,9 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 const CONTROL_BUFFER_BYTES: usize = 64 * 1024;
 /// Letter streams and questions at work at once.
 const MAX_TASKS: usize = 128;
-/// Least and extra bytes ahead of the wire: two congestion windows and this.
+/// Congestion windows ahead of the wire: one is on its way, another may wait behind a lost packet that is sent again, twice.
+const WINDOWS_AHEAD: u64 = 4;
+/// Least bytes ahead of the wire.
 const WINDOW_FLOOR: u64 = 256 * 1024;
 /// Extra bytes ahead of the wire for urgent data, so that it never waits for room taken by other data.
 const URGENT_RESERVE: u64 = 512 * 1024;
@@ -108,6 +115,11 @@ pub(super) struct Session<'a> {
     first: bool,
     window: u64,
     base_window: u64,
+    window_at: Instant,
+    probe_at: Instant,
+    probes: u32,
+    /// Packets heard so far, to know when there is silence.
+    heard: u64,
     was_up: bool,
     end: Option<Ending>,
 }
@@ -148,7 +160,11 @@ impl<'a> Session<'a> {
             status_at: now + STATUS_INTERVAL,
             first,
             window: context.send_window,
-            base_window: context.send_window,
+            base_window: WINDOW_FLOOR.min(context.send_window),
+            window_at: now + WINDOW_INTERVAL,
+            probe_at: now + PROBE_INTERVAL,
+            probes: 0,
+            heard: 0,
             was_up: false,
             end: None,
         };
@@ -185,6 +201,7 @@ impl<'a> Session<'a> {
             self.pump.prepare(&mut self.link, &self.connection, &*self.context.outbox, now).await;
             self.fit_window();
             self.measure_line();
+            self.probe_silence();
             match self.wait(shutdown).await {
                 Input::Lost(ending) => {
                     status.sent(&self.connection);
@@ -198,7 +215,9 @@ impl<'a> Session<'a> {
     async fn wait(&mut self, shutdown: &CancellationToken) -> Input {
         let timeout = self.link.next_timeout().map(|at| self.context.started + Duration::from_millis(at));
         let list = self.may_list().then_some(self.listed_at + LIST_PAUSE);
-        let timer = [timeout, list, Some(self.list_at), Some(self.status_at)].into_iter().flatten().min();
+        let probe = self.link.is_waiting().then_some(self.probe_at);
+        let timer =
+            [timeout, list, probe, Some(self.list_at), Some(self.status_at)].into_iter().flatten().min();
         let timer = timer.unwrap_or(self.status_at);
         let (out, fresh, busy) = (&self.out, &mut self.fresh, self.tasks.len() >= MAX_TASKS);
         tokio::select! {
@@ -321,15 +340,18 @@ impl<'a> Session<'a> {
         }
         if at >= self.status_at {
             self.status_at = at + STATUS_INTERVAL;
-            let cwnd = self.connection.stats().path.cwnd;
-            // Two congestion windows keep the pipe full; more would only stand before an urgent object.
-            self.base_window =
-                (2 * cwnd).clamp(WINDOW_FLOOR.min(self.context.send_window), self.context.send_window);
             status.measured(&self.connection, self.link.clock(), now.utc);
         }
     }
 
     fn fit_window(&mut self) {
+        let now = Instant::now();
+        if now >= self.window_at {
+            self.window_at = now + WINDOW_INTERVAL;
+            let cwnd = self.connection.stats().path.cwnd;
+            self.base_window = (WINDOWS_AHEAD * cwnd)
+                .clamp(WINDOW_FLOOR.min(self.context.send_window), self.context.send_window);
+        }
         let urgent = self.pump.priority().is_some_and(|p| p >= URGENT_PRIORITY);
         let window = self.base_window + if urgent { URGENT_RESERVE } else { 0 };
         if window != self.window {
@@ -346,6 +368,18 @@ impl<'a> Session<'a> {
         let rate = self.meter.look(Instant::now(), self.pump.is_carrying(), carried);
         if let Some(bytes_per_second) = rate {
             self.context.keeper.hint(Order::Line { bytes_per_second });
+        }
+    }
+
+    /// Asks into the silence of a line that may be away. The transport alone would ask at doubling distance.
+    fn probe_silence(&mut self) {
+        let now = Instant::now();
+        let heard = self.connection.stats().udp_rx.datagrams;
+        if heard != self.heard || !self.link.is_waiting() {
+            (self.heard, self.probe_at) = (heard, now + PROBE_INTERVAL);
+        } else if now >= self.probe_at {
+            self.probe_at = now + PROBE_INTERVAL;
+            transport::probe(&self.connection, &mut self.probes);
         }
     }
 

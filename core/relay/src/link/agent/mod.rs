@@ -213,6 +213,13 @@ impl AgentLink {
         self.phase == Phase::Up
     }
 
+    /// True while something of this end waits for the gateway: its hello, a study that is not settled, a note.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        let greeting = matches!(self.phase, Phase::Greeting { .. });
+        greeting || (self.is_up() && !(self.studies.is_empty() && self.notes.is_empty()))
+    }
+
     /// True after the end: nothing more comes out but the frames still waiting.
     #[must_use]
     pub fn is_closed(&self) -> bool {
