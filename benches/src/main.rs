@@ -21,7 +21,7 @@ enum Bench {
     Ecg(ecg::Arguments),
     /// Bytes and processor time of the film coders beside JPEG-LS, film by film.
     Film(film::Arguments),
-    /// The line: congestion control before and after in virtual time, and the link lab.
+    /// The line: congestion control before and after, in virtual time.
     Link(link::Arguments),
     /// The load process of the others: link clients of many clinics.
     #[command(hide = true)]

@@ -1,12 +1,12 @@
-//! The line between clinic and county: congestion control in virtual time, and the link lab on real kernels.
+//! The line between clinic and county: congestion control in virtual time.
 
 mod simulated;
 
 /// What the measurement is told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Congestion control alone, in virtual time: needs no root.
-    #[arg(long)]
+    /// In virtual time, over packets in memory: the only kind there is. Needs no root.
+    #[arg(long, required = true)]
     simulated: bool,
 }
 
@@ -15,6 +15,6 @@ pub struct Arguments {
 /// # Errors
 /// Of any part.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let _ = arguments;
+    anyhow::ensure!(arguments.simulated, "say --simulated");
     simulated::run()
 }
