@@ -172,8 +172,9 @@ mod tests {
         for attempts in 0..5 {
             assert!(begun(&lab).await);
             let job = Job { id: 1, subject: "00".into(), attempts };
-            let told =
-                lab.store.write(move |tx| Box::pin(async move { failed(tx, &job, "busy", false, NOW).await }));
+            let told = lab
+                .store
+                .write(move |tx| Box::pin(async move { failed(tx, &job, "busy", false, NOW).await }));
             told.await.unwrap();
             assert_eq!(state(&lab).await, ("open".to_owned(), 0));
         }
