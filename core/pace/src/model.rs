@@ -43,6 +43,10 @@ const OUTAGE: Micros = 400_000;
 const MAX_PACER_FACTOR: u64 = 512;
 /// Newest round trips, whose least says whether there is a queue now.
 const RECENT: usize = 8;
+/// Bytes that one word tells of at most, a terabyte, so that no sum overflows.
+const MAX_BYTES: u64 = 1 << 40;
+/// Longest smoothed round trip that is believed: a day, in microseconds.
+const MAX_ROUND_TRIP: Micros = 86_400_000_000;
 
 /// What a connection has learnt of its line, for the next one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,6 +194,7 @@ impl Pace {
 
     /// Packets left.
     pub fn sent(&mut self, now: Micros, bytes: u64) {
+        let bytes = bytes.min(MAX_BYTES);
         let idle = self.in_flight == 0;
         if idle {
             self.heard_at = self.heard_at.max(now);
@@ -201,11 +206,12 @@ impl Pace {
 
     /// The round trip by which the pacer divides the window.
     pub fn set_pacer_rtt(&mut self, rtt: Micros) {
-        self.pacer_rtt = rtt;
+        self.pacer_rtt = rtt.min(MAX_ROUND_TRIP);
     }
 
     /// A packet that left at `sent` was delivered.
     pub fn acked(&mut self, now: Micros, sent: Micros, bytes: u64) {
+        let bytes = bytes.min(MAX_BYTES);
         self.deliveries.acked(now, sent, bytes);
         self.batch += bytes;
         self.round.acked += bytes;
@@ -214,6 +220,7 @@ impl Pace {
 
     /// All acknowledgements of a batch were told.
     pub fn acks_done(&mut self, now: Micros, in_flight: u64, app_limited: bool) {
+        let in_flight = in_flight.min(MAX_BYTES);
         let acked = std::mem::take(&mut self.batch);
         let silence = now.saturating_sub(self.heard_at);
         self.heard_at = now;
@@ -457,6 +464,7 @@ impl Pace {
 
     /// Packets are lost, the last of them sent at `sent`.
     pub fn lost(&mut self, now: Micros, sent: Micros, bytes: u64) {
+        let bytes = bytes.min(MAX_BYTES);
         self.in_flight = self.in_flight.saturating_sub(bytes);
         if let Some(back) = self.back_at
             && sent < back
