@@ -523,6 +523,8 @@ CREATE TABLE job (
   not_before INTEGER NOT NULL,
   error      TEXT,
   created_at INTEGER NOT NULL,
+  -- digest (BLAKE3) of the file that a finished job has made
+  made       BLOB,
   done_at    INTEGER,
   UNIQUE (kind, subject)
 ) STRICT;

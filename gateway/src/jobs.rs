@@ -2,6 +2,7 @@
 
 use crate::store::{Batch, Columns, StoreError, one_row};
 use relay_core::clock::{MINUTE_MS, SECOND_MS, UtcMs};
+use relay_core::ids::ObjectHash;
 use sqlx::SqliteConnection;
 
 /// First wait after a failure; doubles with every attempt.
@@ -97,6 +98,45 @@ pub async fn done(tx: &mut SqliteConnection, id: i64, now: UtcMs) -> Result<(), 
             .await
             .map_err(StoreError::database("finish a job"))?;
     one_row(&done, "job", id)
+}
+
+/// The job is done and has made a file with this digest.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn made(
+    tx: &mut SqliteConnection,
+    id: i64,
+    digest: ObjectHash,
+    now: UtcMs,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE job SET made = $2 WHERE id = $1")
+        .bind(id)
+        .bind(&digest.0[..])
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::database("keep what a job has made"))?;
+    done(tx, id, now).await
+}
+
+/// The digest of what the finished job of a subject has made.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn made_by(
+    tx: &mut SqliteConnection,
+    kind: &str,
+    subject: &str,
+) -> Result<Option<ObjectHash>, StoreError> {
+    let row = sqlx::query(
+        "SELECT made FROM job WHERE kind = $1 AND subject = $2 AND state = 'done' AND made IS NOT NULL",
+    )
+    .bind(kind)
+    .bind(subject)
+    .fetch_optional(tx)
+    .await
+    .map_err(StoreError::database("read what a job has made"))?;
+    row.map(|row| Columns::of(&row, "job", subject).hash("made")).transpose()
 }
 
 /// The attempt failed: try again later, for ever slower, or leave it to a person (`give_up`).

@@ -138,6 +138,7 @@ impl Background {
             every("versions", SLOW, Arc::clone(&quiet), stop.clone(), || self
                 .desk
                 .prove_versions(self.clock.now())),
+            every("patients", HOURLY, Arc::clone(&quiet), stop.clone(), || scrub::patients(&self.store)),
             every("sweep", SLOW, quiet, stop, || sweep::old(&self.store, self.clock.now())),
         );
     }

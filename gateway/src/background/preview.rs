@@ -52,7 +52,7 @@ pub(super) async fn make_due(
             .write(move |tx| {
                 Box::pin(async move {
                     match made {
-                        Ok(()) => jobs::done(tx, id, now).await,
+                        Ok(digest) => jobs::made(tx, id, digest, now).await,
                         Err((reason, give_up)) => jobs::failed(tx, &job, &reason, give_up, now).await,
                     }
                 })
@@ -66,7 +66,7 @@ pub(super) async fn make_due(
 }
 
 /// Why, and whether trying again is of no use.
-async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<(), (String, bool)> {
+async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<ObjectHash, (String, bool)> {
     let hash = ObjectHash::from_hex(&job.subject).map_err(|e| (e.to_string(), true))?;
     let (from, to, disk) = (store.blobs().path_of(&hash), store.preview_path(&hash), store.disk().clone());
     let blobs = store.blobs().clone();
@@ -77,10 +77,10 @@ async fn make(store: &Store, decoders: &DecodePool, job: &Job) -> Result<(), (St
             disk.create_dir_all(dir)
                 .map_err(|e| Problem(Refusal::new(Code::StorageFailed, "preview", e.to_string())))?;
         }
-        viewer_api::make_preview(disk.as_ref(), &from, &to).map(|_| ())
+        viewer_api::make_preview(disk.as_ref(), &from, &to).map(|bytes| ObjectHash::of(&bytes))
     });
     match made.await.map_err(|problem| problem.0) {
-        Ok(()) => Ok(()),
+        Ok(digest) => Ok(digest),
         Err(refusal) => {
             let give_up = refusal.code.fault() == relay_core::codes::Fault::Sender;
             tracing::info!(object = %hash, %refusal, "no preview");

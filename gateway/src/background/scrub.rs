@@ -1,6 +1,6 @@
 //! Reads stored bytes back and proves their hashes, a few at a time, oldest proof first.
 
-use crate::reports::{CountyTrust, Difference, Proofs, Stated, stated};
+use crate::reports::{CountyTrust, Difference, PatientTold, Proofs, Stated, stated};
 use crate::store::{Columns, NewEvent, Store, StoreError, event, one_row, signed};
 use relay_core::clock::{DAY_MS, UtcMs};
 use relay_core::durable::BlobError;
@@ -13,6 +13,8 @@ const ROUND_BYTES: u64 = 256 * 1024 * 1024;
 const ROUND_STUDIES: i64 = 50;
 /// Objects proved in one round at most.
 const ROUND_OBJECTS: i64 = 200;
+/// Open studies whose patient is held against the files in one round: a county's worst backlog, a millisecond each.
+const ROUND_PATIENTS: i64 = 1_000;
 /// A proof is good for this long.
 const PROOF_MS: i64 = 30 * DAY_MS;
 
@@ -210,6 +212,46 @@ pub async fn versions(
             super::failed("scrub", &format!("versions of study {study}"), &error);
         }
     }
+    Ok(())
+}
+
+/// The field in which the patient of a study differs from what its files say, or from what a person last corrected.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn patient(store: &Store, study: i64) -> Result<Option<&'static str>, StoreError> {
+    let told = PatientTold::load(&mut *store.read().await?, study).await?;
+    let blobs = store.blobs().clone();
+    tokio::task::spawn_blocking(move || told.difference(&blobs))
+        .await
+        .map_err(|_| StoreError::Writer("did not finish holding a patient against the files"))
+}
+
+/// Holds the patients of what waits for a signature against their files, the newest first: a difference is told before somebody
+/// signs. Signed ones are held against their packages.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn patients(store: &Store) -> Result<(), StoreError> {
+    let studies: Vec<i64> = sqlx::query_scalar(
+        "SELECT study_id FROM work_item WHERE state IN ('waiting', 'claimed', 'drafted') ORDER BY id DESC LIMIT $1",
+    )
+    .bind(ROUND_PATIENTS)
+    .fetch_all(&mut *store.read().await?)
+    .await
+    .map_err(StoreError::database("look for patients to prove"))?;
+    let mut differing = 0_u32;
+    for study in studies {
+        match patient(store, study).await {
+            Ok(None) => {}
+            Ok(Some(field)) => {
+                differing += 1;
+                tracing::error!(study, field, "the patient of a study is not the one of its files");
+            }
+            Err(error) => super::failed("patients", &format!("study {study}"), &error),
+        }
+    }
+    metrics::gauge!("relay_patients_damaged").set(f64::from(differing));
     Ok(())
 }
 

@@ -9,9 +9,10 @@ mod study;
 mod tests;
 
 use crate::background::scrub;
+use crate::jobs;
 use crate::queue;
 use crate::reports::{self, Press, Retake};
-use crate::store::{Scope, Store, StoreError, StoredEvent, event};
+use crate::store::{Batch, Scope, Store, StoreError, StoredEvent, event};
 use async_trait::async_trait;
 use relay_core::clock::UtcMs;
 use relay_core::codes::{Code, Refusal};
@@ -28,8 +29,25 @@ use viewer_api::desk::{
     ReadingDesk, Role, Session, SignRequest, Signed, StudyView, Throughput, WorkFilter, WorkList,
 };
 
+/// A preview has at most 1024 pixels on its long side; what is larger is none.
+const MAX_PREVIEW_BYTES: u64 = 4 * 1024 * 1024;
 /// Live events kept for a slow page; one that falls behind asks for what it missed.
 const LIVE_EVENTS: usize = 1_024;
+
+/// What people who count and see no patient are told of: everything that moves a figure of theirs.
+const COUNTED: [&str; 11] = [
+    "study.arrived",
+    "study.complete",
+    "work.created",
+    "work.closed",
+    "work.withdrawn",
+    "report.signed",
+    "report.audited",
+    "report.received",
+    "clinic.silent",
+    "clinic.online",
+    "clinic.offline",
+];
 
 /// Writes one line of the audit log; implemented by `crate::audit`, so that the desk knows no chain.
 #[async_trait]
@@ -160,12 +178,12 @@ fn live_event(stored: StoredEvent) -> LiveEvent {
 
 /// Whose studies a person may see. People who see no patient get the empty scope.
 fn scope(reader: &Reader) -> Scope {
+    if sees_patients(reader) { Scope::Clinics(reader.clinics.clone()) } else { Scope::Clinics(Vec::new()) }
+}
+
+fn sees_patients(reader: &Reader) -> bool {
     let sees = [Role::Reader, Role::Reviewer, Role::Clinician];
-    if reader.roles.iter().any(|role| sees.contains(role)) {
-        Scope::Clinics(reader.clinics.clone())
-    } else {
-        Scope::Clinics(Vec::new())
-    }
+    reader.roles.iter().any(|role| sees.contains(role))
 }
 
 fn require(reader: &Reader, role: Role) -> Result<(), Refusal> {
@@ -390,17 +408,38 @@ impl ReadingDesk for CountyDesk {
         self.press.whole.path(&self.store, object, &status, now).await
     }
 
-    async fn preview_path(
+    async fn preview(
         &self,
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
         now: UtcMs,
-    ) -> Result<Option<PathBuf>, Refusal> {
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         // A picture of what is damaged would hide that it is.
         self.object_path(reader, study, object, now).await?;
         let path = self.store.preview_path(object);
-        Ok(tokio::fs::try_exists(&path).await.unwrap_or(false).then_some(path))
+        match tokio::fs::metadata(&path).await {
+            Ok(file) if file.len() <= MAX_PREVIEW_BYTES => {}
+            _ => return Ok(None),
+        }
+        let (Ok(bytes), subject) = (tokio::fs::read(&path).await, object.to_hex()) else { return Ok(None) };
+        let made = jobs::made_by(&mut *self.store.read().await?, "preview", &subject).await?;
+        if made == Some(ObjectHash::of(&bytes)) {
+            return Ok(Some(bytes));
+        }
+        if made.is_some() {
+            tracing::error!(%object, "a preview is not the one that was made; it is made anew");
+            self.store
+                .write(move |tx| {
+                    Box::pin(async move {
+                        let mut batch = Batch::on(tx);
+                        jobs::add(&mut batch, "preview", &subject, now);
+                        batch.run().await
+                    })
+                })
+                .await?;
+        }
+        Ok(None)
     }
 
     async fn draft(&self, reader: &Reader, item: i64) -> Result<Option<Draft>, Refusal> {
@@ -525,8 +564,17 @@ impl ReadingDesk for CountyDesk {
 
     async fn events_after(&self, reader: &Reader, seq: i64, limit: u32) -> Result<Vec<LiveEvent>, Refusal> {
         let mut read = self.store.read().await?;
-        let events = event::after_in(&mut read, &scope(reader), seq, i64::from(limit)).await?;
-        Ok(events.into_iter().map(live_event).collect())
+        if sees_patients(reader) {
+            let events = event::after_in(&mut read, &scope(reader), seq, i64::from(limit)).await?;
+            return Ok(events.into_iter().map(live_event).collect());
+        }
+        let events = event::counted_after(&mut read, &COUNTED, seq, i64::from(limit)).await?;
+        // That something happened at a clinic; not to whom.
+        Ok(events.into_iter().map(|e| LiveEvent { work_item: None, ..live_event(e) }).collect())
+    }
+
+    async fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(event::last_seq(&mut *self.store.read().await?).await?)
     }
 
     fn live(&self) -> broadcast::Receiver<LiveEvent> {

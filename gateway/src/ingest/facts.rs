@@ -7,6 +7,7 @@ use relay_core::ids::StudyUid;
 use relay_core::study::ObjectKind;
 use std::io::{Read, Seek};
 use std::path::Path;
+use viewer_api::desk::PatientFacts;
 
 /// Columns of the table `object` that come from the file.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -96,6 +97,20 @@ pub(super) fn admit_from<R: Read + Seek>(mut file: R, study: &StudyUid) -> Resul
     }
 }
 
+/// Who the patient of a stored DICOM file is; `None` when the file cannot be read. Blocks.
+pub(crate) fn person_of(path: &Path, study: &StudyUid) -> Option<PatientFacts> {
+    let person = admit(path, study).ok()?.person;
+    Some(PatientFacts {
+        name: person.name,
+        sex: person.sex,
+        birth_date: person.birth_date,
+        age: person.age,
+        local_id: person.local_id,
+        national_id: person.national_id,
+        name_repaired: person.name_repaired,
+    })
+}
+
 fn other(kind: ObjectKind) -> ObjectFacts {
     ObjectFacts { kind: Some(kind), is_waveform: kind == ObjectKind::Ecg, ..ObjectFacts::default() }
 }
@@ -155,7 +170,7 @@ fn first_text<const N: usize>(texts: [&Option<String>; N]) -> String {
 }
 
 /// A resident identity number with a right check digit (GB 11643-1999, ISO 7064 MOD 11-2).
-pub(super) fn is_national_id(text: &str) -> bool {
+pub(crate) fn is_national_id(text: &str) -> bool {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
     const CHECKS: &[u8; 11] = b"10X98765432";
     let bytes = text.as_bytes();

@@ -300,7 +300,8 @@ fn announce(batch: &mut Batch<'_>, id: i64, m: &Manifest, newer: bool) -> Result
     Ok(())
 }
 
-/// What the clinic adds: fills what the files leave empty, never what a person has corrected.
+/// What the clinic adds: fills what the files leave empty, never what a person has corrected. Of whom it is the first word
+/// stands, also in what is kept of the context: whose name is on the screen can be told from it.
 async fn context(
     batch: &mut Batch<'_>,
     clinic: &ClinicId,
@@ -316,7 +317,8 @@ async fn context(
     batch
         .add(
             "keep the context",
-            "UPDATE person SET context = $2,
+            "UPDATE person SET context = json_patch($2, (SELECT json_group_object(key, value) FROM json_each(person.context)
+                   WHERE key IN ('patient_name', 'patient_id', 'patient_sex', 'patient_birth_date') AND value IS NOT NULL)),
                  name = CASE WHEN name = '' THEN $3 ELSE name END,
                  local_id = CASE WHEN local_id = '' THEN $4 ELSE local_id END,
                  sex = CASE WHEN sex = '' THEN $5 ELSE sex END,

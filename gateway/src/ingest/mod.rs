@@ -17,6 +17,7 @@ mod settle;
 mod timing;
 mod writer;
 
+pub(crate) use facts::{is_national_id, person_of};
 pub use manifest::ensure_clinic;
 pub(crate) use open::partial_name;
 pub use settle::settle;

@@ -288,3 +288,43 @@ async fn a_clinics_hours_phone_and_code_change_after_it_was_listed_and_the_rest_
             .contains("no clinic zz")
     );
 }
+
+#[tokio::test]
+async fn a_patient_who_is_not_the_one_of_the_files_is_named_before_anybody_signs() {
+    let lab = Lab::new().await;
+    let films = [Film::default().bytes(), Film { sop: 2, ..Film::default() }.bytes()];
+    let mut offer = manifest(Class::Routine, films.iter().map(|film| plain(film)).collect());
+    offer.context.patient_birth_date = Some("19700102".into());
+    lab.deliver("a", &offer, &[&films[0], &films[1]]).await;
+    // A newer manifest gives another birth date: the first word stands, and nobody is accused.
+    let (mut newer, mut same) = (offer.clone(), offer.clone());
+    (newer.generation, same.generation) = (2, 3);
+    newer.context.patient_birth_date = Some("19700103".into());
+    lab.offer("a", &newer).await.unwrap();
+    lab.offer("a", &same).await.unwrap();
+    let faults = async || {
+        let report = verify::verify_store(&lab.store, None, NOW).await.unwrap();
+        report.faults.iter().map(|f| format!("{} {} {}", f.table, f.row, f.reason)).collect::<Vec<_>>()
+    };
+    assert!(faults().await.is_empty(), "{:?}", faults().await);
+    for (change, back, field) in [
+        ("UPDATE person SET name = '假^名'", "UPDATE person SET name = '王^小明'", "name"),
+        ("UPDATE person SET local_id = '0002'", "UPDATE person SET local_id = '0001'", "local_id"),
+        ("UPDATE person SET sex = 'F'", "UPDATE person SET sex = 'M'", "sex"),
+        (
+            "UPDATE person SET birth_date = '19700103'",
+            "UPDATE person SET birth_date = '19700102'",
+            "birth_date",
+        ),
+        ("UPDATE person SET corrected_at = 1", "UPDATE person SET corrected_at = NULL", "corrected_at"),
+    ] {
+        lab.execute(change).await;
+        let found = faults().await;
+        assert!(
+            found.len() == 1 && found[0].starts_with(&format!("person 1 {field}:")),
+            "{field}: {found:?}"
+        );
+        lab.execute(back).await;
+        assert!(faults().await.is_empty(), "{field}");
+    }
+}

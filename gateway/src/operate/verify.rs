@@ -6,7 +6,10 @@ use crate::reports::{CountyTrust, Proofs, facts_of, identity_of, stated};
 use crate::store::{Columns, Store, StoreError};
 use relay_core::clock::UtcMs;
 use relay_core::ids::ObjectHash;
+use relay_core::letter::NoteBody;
+use relay_core::limits::MAX_LETTER_BYTES;
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
 /// Objects proved between two looks at the table.
 const PAGE: i64 = 256;
@@ -77,7 +80,9 @@ pub async fn verify_store(
         Some(trust) => versions(store, trust, &mut report, now).await?,
         None => unproven(store, &mut report).await?,
     }
+    patients(store, &mut report).await?;
     let mut tx = store.read().await?;
+    deliveries(store, &mut tx, &mut report).await?;
     report.database = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_one(&mut *tx)
         .await
@@ -247,6 +252,109 @@ async fn versions(
         );
     }
     corrections(&mut tx, report).await
+}
+
+/// The patient of every study, signed or not, is the one that its files name, unless a person corrected that.
+async fn patients(store: &Store, report: &mut Report) -> Result<(), StoreError> {
+    let mut after = 0;
+    loop {
+        let studies: Vec<i64> =
+            sqlx::query_scalar("SELECT study_id FROM person WHERE study_id > $1 ORDER BY study_id LIMIT $2")
+                .bind(after)
+                .bind(PAGE)
+                .fetch_all(&mut *store.read().await?)
+                .await
+                .map_err(StoreError::database("read patients"))?;
+        let Some(last) = studies.last() else { return Ok(()) };
+        after = *last;
+        for study in studies {
+            match scrub::patient(store, study).await {
+                Ok(None) => {}
+                Ok(Some(field)) => {
+                    let named = |f: &Fault| {
+                        f.table == "person" && f.row == study.to_string() && f.reason.starts_with(field)
+                    };
+                    if !report.faults.iter().any(named) {
+                        let reason =
+                            format!("{field}: it is not what the files say, and nobody corrected it");
+                        report.fault("person", study.to_string(), reason);
+                    }
+                }
+                Err(StoreError::Corrupt { table, column, row, reason }) => {
+                    report.fault(table, row, format!("{column}: {reason}"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// What a version's row says of its way to the clinic is what receipts and signed notes say.
+async fn deliveries(
+    store: &Store,
+    tx: &mut sqlx::SqliteConnection,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "SELECT v.report || '/' || v.version AS key, v.delivery, v.received_at, v.opened_at, v.opened_by,
+           (SELECT n.body_hash FROM note n JOIN event o ON o.body ->> 'note' = n.id AND o.clinic = n.clinic
+            WHERE o.type = 'report.opened' AND o.study_id = r.study_id AND o.at = v.opened_at AND o.body ->> 'first' = 1
+              AND o.body ->> 'report' = v.report AND o.body ->> 'version' = v.version LIMIT 1) AS note,
+           EXISTS (SELECT 1 FROM event e WHERE e.study_id = r.study_id AND e.type IN ('report.received', 'report.opened')
+              AND e.body ->> 'report' = v.report AND e.body ->> 'version' = v.version) AS told,
+           EXISTS (SELECT 1 FROM event e WHERE e.study_id = r.study_id AND e.type IN ('report.received', 'report.opened')
+              AND e.body ->> 'report' = v.report AND e.body ->> 'version' = v.version AND e.at = v.received_at) AS told_then,
+           EXISTS (SELECT 1 FROM event e WHERE e.study_id = r.study_id AND e.type = 'report.opened'
+              AND e.body ->> 'report' = v.report AND e.body ->> 'version' = v.version) AS opened
+         FROM report_version v JOIN report r ON r.id = v.report",
+    )
+    .fetch_all(tx)
+    .await
+    .map_err(StoreError::database("read deliveries"))?;
+    for row in &rows {
+        let key: String = Columns::of(row, "report_version", "?").get("key")?;
+        let c = Columns::of(row, "report_version", &key);
+        let (received, opened) = (c.time_or_none("received_at")?, c.time_or_none("opened_at")?);
+        let (by, delivery): (Option<String>, String) = (c.get("opened_by")?, c.get("delivery")?);
+        let person = match c.get::<Option<Vec<u8>>>("note")? {
+            Some(_) => note_person(store, c.hash("note")?).await,
+            None => None,
+        };
+        let (told, told_then): (bool, bool) = (c.get("told")?, c.get("told_then")?);
+        let word = match (opened, received) {
+            (Some(_), _) => delivery == "opened",
+            (None, Some(_)) => delivery == "received",
+            (None, None) => delivery == "queued" || delivery == "sent",
+        };
+        let fields = [
+            ("received_at", if received.is_some() { told_then } else { !told }),
+            (
+                "opened_at",
+                opened.is_some() == c.get::<bool>("opened")? && opened.is_some() == person.is_some(),
+            ),
+            ("opened_by", by == person),
+            ("delivery", word),
+        ];
+        if let Some((field, _)) = fields.into_iter().find(|(_, same)| !same) {
+            report.fault(
+                "report_version",
+                key,
+                format!("{field}: it is not what the clinic's receipt or note says"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Who stands in the signed bytes of a note.
+async fn note_person(store: &Store, hash: ObjectHash) -> Option<String> {
+    let blobs = store.blobs().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        blobs.check(&hash).ok()?;
+        let file = blobs.open_blob(&hash).ok()?;
+        serde_json::from_reader::<_, NoteBody>(file.take(MAX_LETTER_BYTES)).ok()
+    });
+    read.await.ok().flatten().map(|body| body.person)
 }
 
 /// The patient of a corrected study is the one that a named person wrote down last.

@@ -4,6 +4,7 @@
 use super::bytes::off_thread;
 use super::content::{StudyFacts, Wanted, unfinished};
 use super::draft::load_draft;
+use super::patient::Told as PatientTold;
 use super::press::{Press, Pressed, check_seen, next_version, report_id, sign_error};
 use super::release::release;
 use crate::queue::StoredItem;
@@ -79,6 +80,7 @@ pub async fn sign(
     transition(&facts.stored, reader, &request, required, now)?;
     check_seen(&facts, &request)?;
     let text = draft_text(&mut read, item, &request).await?;
+    let told = PatientTold::load(&mut read, facts.stored.study_id).await?;
     drop(read);
     let signer = press.signers.open(store, &reader.id, &request.pin, now).await?;
     let becomes = becomes(request.kind, &facts);
@@ -87,6 +89,7 @@ pub async fn sign(
         press: press.clone(),
         blobs: store.blobs().clone(),
         facts,
+        told,
         reader: reader.clone(),
         text,
         kind: author_kind(kind, required),
@@ -121,6 +124,7 @@ struct AuthorJob {
     press: Press,
     blobs: BlobStore,
     facts: StudyFacts,
+    told: PatientTold,
     reader: Reader,
     text: DraftText,
     kind: ReportKind,
@@ -132,6 +136,7 @@ struct AuthorJob {
 
 impl AuthorJob {
     fn run(self, signer: &dyn Signer) -> Result<Pressed, Refusal> {
+        self.told.require(&self.blobs)?;
         let (version, previous) = next_version(&self.facts);
         let id = report_id(&self.press.site, &self.facts)?;
         let wanted = Wanted {

@@ -10,6 +10,7 @@ mod exam;
 mod files;
 mod identity;
 mod letter;
+mod patient;
 mod pin;
 mod press;
 mod proof;
@@ -28,6 +29,7 @@ pub use critical::{escalate, of_study as critical_of_study, raise_critical, unre
 pub use draft::{load_draft, save_draft};
 pub use identity::correct_identity;
 pub use letter::{Body, post};
+pub use patient::Told as PatientTold;
 pub use pin::PinGate;
 pub use press::Press;
 pub use proof::{Difference, Proof, Proofs, Stated, signed_package, stated};

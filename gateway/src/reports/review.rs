@@ -4,6 +4,7 @@
 use super::bytes::{off_thread, read_package};
 use super::content::{StudyFacts, Wanted, signed_words, unfinished};
 use super::draft::check_text;
+use super::patient::Told as PatientTold;
 use super::press::{Press, Pressed, check_seen, next_version, report_id, sign_error};
 use super::release::release;
 use crate::store::{Columns, Scope, Store, StoreError};
@@ -42,6 +43,7 @@ pub async fn audit(
     facts.stored.item.clone().audit(&reader.id, request.epoch, now)?;
     check_seen(&facts, &request)?;
     let author = AuthorVersion::load(&mut read, &facts).await?;
+    let told = PatientTold::load(&mut read, facts.stored.study_id).await?;
     drop(read);
     let whose = format!("{} v{}", author.report, author.version);
     let bytes = read_package(store, author.package, &whose).await?;
@@ -57,6 +59,7 @@ pub async fn audit(
         press: press.clone(),
         blobs: store.blobs().clone(),
         facts,
+        told,
         reader: reader.clone(),
         author,
         package,
@@ -180,6 +183,7 @@ struct ReviewJob {
     press: Press,
     blobs: BlobStore,
     facts: StudyFacts,
+    told: PatientTold,
     reader: Reader,
     author: AuthorVersion,
     package: ReportPackage,
@@ -189,6 +193,7 @@ struct ReviewJob {
 
 impl ReviewJob {
     fn run(self, signer: &dyn Signer) -> Result<Pressed, Refusal> {
+        self.told.require(&self.blobs)?;
         let sealed_author =
             Sealed { bytes: self.package.manifest.clone(), cms: self.package.author_cms.clone() };
         let (version, _) = next_version(&self.facts);

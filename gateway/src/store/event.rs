@@ -145,6 +145,29 @@ pub async fn after_in(
     rows.iter().map(stored).collect()
 }
 
+/// Events of `kinds` after `seq` in the whole county, oldest first, at most `limit`: for those who count and see no patient.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn counted_after(
+    tx: &mut SqliteConnection,
+    kinds: &[&str],
+    seq: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM event WHERE seq > $1 AND type IN (SELECT value FROM json_each($3)) ORDER BY seq LIMIT $2"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(seq)
+        .bind(limit)
+        .bind(serde_json::json!(kinds).to_string())
+        .fetch_all(tx)
+        .await
+        .map_err(StoreError::database("read events"))?;
+    rows.iter().map(stored).collect()
+}
+
 /// Every event of one study, oldest first: what SLA and figures are computed from.
 ///
 /// # Errors

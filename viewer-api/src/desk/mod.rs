@@ -101,14 +101,14 @@ pub trait ReadingDesk: Send + Sync {
         object: &ObjectHash,
         now: UtcMs,
     ) -> Result<PathBuf, Refusal>;
-    /// Path of the stored preview (JPEG, long side ≤ 1024), if the job has made it. Refused as [`Self::object_path`].
-    async fn preview_path(
+    /// Bytes of the stored preview (JPEG, long side ≤ 1024), if they are those that the job has made. Refused as [`Self::object_path`].
+    async fn preview(
         &self,
         reader: &Reader,
         study: &StudyKey,
         object: &ObjectHash,
         now: UtcMs,
-    ) -> Result<Option<PathBuf>, Refusal>;
+    ) -> Result<Option<Vec<u8>>, Refusal>;
 
     // ---- report ----
     /// The draft, if any.
@@ -178,6 +178,8 @@ pub trait ReadingDesk: Send + Sync {
     // ---- watching ----
     /// Events after `seq` that the reader may see, oldest first, at most `limit`.
     async fn events_after(&self, reader: &Reader, seq: i64, limit: u32) -> Result<Vec<LiveEvent>, Refusal>;
+    /// The newest event's sequence; 0 = none. A page that has seen a later one has seen another store.
+    async fn last_event(&self) -> Result<i64, Refusal>;
     /// Wakes when there are newer events.
     fn live(&self) -> broadcast::Receiver<LiveEvent>;
     /// Today's figures.

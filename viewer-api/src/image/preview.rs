@@ -57,16 +57,16 @@ fn decoded_bytes(info: &FrameInfo) -> u64 {
     samples.saturating_mul(2 * container + wavelets)
 }
 
-/// Makes the preview of `path` and writes it to `out`; returns its length in bytes. Blocks; a decoder's panic is a
+/// Makes the preview of `path` and writes it to `out`; returns its bytes. Blocks; a decoder's panic is a
 /// refusal here too.
 ///
 /// # Errors
 /// As [`jpeg`], and `STORAGE_FAILED` when it cannot be written.
-pub fn make_preview(disk: &dyn Disk, path: &Path, out: &Path) -> Result<u64, Problem> {
+pub fn make_preview(disk: &dyn Disk, path: &Path, out: &Path) -> Result<Vec<u8>, Problem> {
     let bytes = on_deep_stack(|| jpeg(path))?;
     write_atomic(disk, out, &bytes, PREVIEW_MODE)
         .map_err(|error| Problem::new(Code::StorageFailed, "preview", error.to_string()))?;
-    Ok(bytes.len() as u64)
+    Ok(bytes)
 }
 
 #[cfg(test)]

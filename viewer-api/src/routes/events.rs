@@ -65,7 +65,8 @@ pub(super) struct EventsQuery {
 }
 
 /// Live events (`text/event-stream`). First comes an event `hello` with `{"now_ms":…}`: from then on nothing is missed.
-/// Each `message` event holds one change as JSON.
+/// Each `message` event holds one change as JSON. An event `reset` with `{"seq":…}` follows the greeting where the client has
+/// seen more than there is (the county was restored from a backup): everything shown is to be read anew.
 #[utoipa::path(get, path = "/events", tag = "events", operation_id = "events", params(EventsQuery,
     ("Last-Event-ID" = Option<i64>, Header, description = "Sequence last seen; set by EventSource itself")), responses(
     (status = 200, description = "The stream", content_type = "text/event-stream", body = LiveEvent),
@@ -88,7 +89,12 @@ pub(super) async fn events(
     let turn = state.streams.clone().try_acquire_owned();
     let turn = turn.map_err(|_| Problem::new(Code::Busy, "events", "too many streams are open"))?;
     let token = current.token.ok_or_else(|| Problem::new(Code::Unauthenticated, "session", "no session"))?;
+    // After a restore from a backup the county counts from there again: what the page has seen is of another store.
+    let head = state.desk.last_event().await?;
+    let reset = last.is_some_and(|last: i64| last > head);
+    let last = last.map(|last| last.min(head));
     let feed = Feed {
+        reset,
         wake: state.desk.live(),
         check_at: Instant::now() + EVENT_SESSION_CHECK,
         greeted: false,
@@ -110,6 +116,8 @@ pub(super) async fn events(
 
 /// One open stream. It is pulled by the connection: a slow reader holds at most one page of events.
 struct Feed {
+    /// The page has to begin anew at `last`.
+    reset: bool,
     state: Viewer,
     reader: Reader,
     token: Sha256,
@@ -129,6 +137,11 @@ impl Feed {
             self.greeted = true;
             let hello = serde_json::json!({ "now_ms": self.state.clock.now().0 });
             return Some(Event::default().event("hello").data(hello.to_string()));
+        }
+        if std::mem::take(&mut self.reset) {
+            let seq = self.last.unwrap_or(0);
+            let head = serde_json::json!({ "seq": seq });
+            return Some(Event::default().event("reset").id(seq.to_string()).data(head.to_string()));
         }
         loop {
             if let Some(event) = self.ready.pop_front() {

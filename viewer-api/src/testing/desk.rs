@@ -180,13 +180,13 @@ impl ReadingDesk for TestDesk {
         found.map(|(_, path)| path.clone()).ok_or_else(|| missing("object"))
     }
 
-    async fn preview_path(
+    async fn preview(
         &self,
         reader: &Reader,
         study: &StudyKey,
         _object: &ObjectHash,
         _now: UtcMs,
-    ) -> Result<Option<PathBuf>, Refusal> {
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         self.state().of_study(reader, study)?;
         Ok(None)
     }
@@ -346,6 +346,10 @@ impl ReadingDesk for TestDesk {
         let state = self.state();
         let later = state.events.iter().filter(|event| event.seq > seq && Self::sees(reader, event));
         Ok(later.take(limit as usize).cloned().collect())
+    }
+
+    async fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(self.state().events.last().map_or(0, |event| event.seq))
     }
 
     fn live(&self) -> broadcast::Receiver<LiveEvent> {

@@ -72,3 +72,23 @@ async fn a_stream_ends_with_its_session() {
     let rest: Vec<_> = stream.collect().await;
     assert!(rest.into_iter().all(|chunk| chunk.unwrap().starts_with(b":")));
 }
+
+#[tokio::test]
+async fn a_client_that_has_seen_more_than_there_is_begins_anew_at_the_head() {
+    let site = Site::new();
+    let token = site.session("li", &[Role::Reader]).await;
+    for _ in 0..3 {
+        site.desk.publish("work.claimed", Some(clinic(OWN)), Some(1), START);
+    }
+    let mut stream = open(&site, &token, Some("98")).await;
+    next(&mut stream).await;
+    let reset = next(&mut stream).await;
+    assert!(reset.contains("event: reset\n") && reset.contains("id: 3\n"), "{reset}");
+    site.desk.publish("work.released", Some(clinic(OWN)), Some(1), START);
+    assert!(next(&mut stream).await.contains("id: 4\n"));
+    // Nobody who is up to date is reset.
+    let mut stream = open(&site, &token, Some("4")).await;
+    next(&mut stream).await;
+    site.desk.publish("work.claimed", Some(clinic(OWN)), Some(1), START);
+    assert!(next(&mut stream).await.contains("id: 5\n"));
+}

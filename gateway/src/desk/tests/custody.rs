@@ -339,3 +339,45 @@ async fn a_signed_report_is_withdrawn_only_by_its_author_or_a_reviewer_who_reads
     assert_eq!(correct(liu()).await, Ok(()));
     assert_eq!(number(&room, "SELECT count(*) FROM report_void").await, 1);
 }
+
+#[tokio::test]
+async fn a_delivery_that_no_receipt_and_no_note_tells_of_is_named() {
+    let room = room().await;
+    let item = film(&room.store, "1.4.40", CLINIC, Kind::Xray).await;
+    let signed = signed_by_liu(&room, item).await;
+    for (change, place) in [
+        ("UPDATE report_version SET delivery = 'received'", "report_version.delivery"),
+        ("UPDATE report_version SET received_at = 5, delivery = 'received'", "report_version.received_at"),
+        ("UPDATE report_version SET opened_by = '伪造医生'", "report_version.opened_by"),
+        (
+            "UPDATE report_version SET opened_at = 5, opened_by = '伪造医生', delivery = 'opened'",
+            "report_version.opened_at",
+        ),
+    ] {
+        execute(&room, change).await;
+        assert_eq!(faults(&room).await, [place]);
+        let back = "UPDATE report_version SET delivery = 'queued', received_at = NULL, opened_at = NULL, opened_by = NULL";
+        execute(&room, back).await;
+        assert!(faults(&room).await.is_empty(), "{place}");
+    }
+    // A receipt says when; the row says the same, and no other time.
+    let received = room.store.write(move |tx| {
+        Box::pin(async move {
+            let stored = crate::queue::load(tx, &crate::store::Scope::County, item).await?;
+            let body = serde_json::json!({ "report": signed.report, "version": signed.version, "kind": "preliminary" });
+            let event = stored.event("shilipu", crate::sla::kinds::RECEIVED, "x".into(), body, NOW);
+            crate::store::event::append(tx, event).await.map(|_| ())
+        })
+    });
+    received.await.unwrap();
+    assert_eq!(faults(&room).await, ["report_version.received_at"], "the receipt was taken out of the row");
+    let sql = format!("UPDATE report_version SET delivery = 'received', received_at = {}", NOW.0);
+    let set = room.store.write(move |tx| {
+        Box::pin(async move {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(tx).await.unwrap();
+            Ok(())
+        })
+    });
+    set.await.unwrap();
+    assert!(faults(&room).await.is_empty());
+}

@@ -457,3 +457,18 @@ async fn work_comes_by_class_and_screening_comes_up_to_routine_once_its_promise_
     let (next, _) = room.desk.claim_next(&liu(), None, NOW).await.unwrap().unwrap();
     assert_eq!(next, items[4]);
 }
+
+#[tokio::test]
+async fn who_counts_hears_of_every_clinic_and_of_nobody() {
+    let room = room().await;
+    let item = film(&room.store, "1.5.20", CLINIC, Kind::Ecg).await;
+    signed_by_liu(&room, item).await;
+    let monitor = Reader { clinics: vec![], ..reader("wang", &[Role::Monitor]) };
+    let heard = room.desk.events_after(&monitor, 0, 100).await.unwrap();
+    let kinds: Vec<&str> = heard.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["report.signed"], "a claim moves no figure");
+    assert!(heard.iter().all(|event| event.work_item.is_none()));
+    let head = room.desk.last_event().await.unwrap();
+    assert!(head >= heard[0].seq);
+    assert!(room.desk.events_after(&monitor, head, 100).await.unwrap().is_empty());
+}

@@ -68,7 +68,7 @@ fn header() -> Vec<u8> {
         (8, 0x1010, b"SH", "DR1"),
         (8, 0x1070, b"PN", "钱\u{202e}技师"),
         (8, 0x1090, b"LO", "新东方1000"),
-        (0x10, 0x10, b"PN", "张^伟"),
+        (0x10, 0x10, b"PN", "张伟"),
         (0x10, 0x20, b"LO", "0001"),
         (0x18, 0x60, b"DS", "70.0"),
         (0x18, 0x1152, b"IS", "4"),
@@ -287,4 +287,56 @@ async fn paper_names_every_part_with_its_side_and_every_critical_value() {
     {
         assert!(paper.contains(wanted), "{wanted} is not in {paper}");
     }
+}
+
+#[tokio::test]
+async fn a_patient_who_was_changed_behind_the_files_is_not_signed() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.1", CLINIC, Kind::Xray).await;
+    put(&room, item, &header(), "dicom").await;
+    super::custody::execute(&room, "UPDATE person SET name = '假名'").await;
+    let lease = room.desk.claim(&liu(), item, NOW).await.unwrap();
+    let draft = room.desk.save_draft(&liu(), item, lease.epoch, 0, &words(), NOW).await.unwrap();
+    let asked = request(&room, &liu(), item, lease.epoch, draft.revision).await;
+    let refusal = room.desk.sign(&liu(), item, asked.clone(), NOW).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.field.as_str()), (Code::Damaged, "person.name"));
+    assert_eq!(super::custody::faults(&room).await, ["person.name"]);
+    // Put right, it is signed, and nobody is accused.
+    super::custody::execute(&room, "UPDATE person SET name = '张伟'").await;
+    room.desk.sign(&liu(), item, asked, NOW).await.unwrap();
+    assert!(super::custody::faults(&room).await.is_empty());
+    // The second signature looks as well.
+    super::custody::execute(&room, "UPDATE person SET local_id = '0002'").await;
+    let lease = room.desk.claim(&zhang(), item, NOW).await.unwrap();
+    let asked = request(&room, &zhang(), item, lease.epoch, 0).await;
+    let refusal = room.desk.audit(&zhang(), item, asked, None, NOW).await.unwrap_err();
+    assert_eq!((refusal.code, refusal.field.as_str()), (Code::Damaged, "person.local_id"));
+}
+
+#[tokio::test]
+async fn a_preview_that_is_not_the_one_that_was_made_is_not_shown_and_is_made_anew() {
+    let room = room().await;
+    let item = film(&room.store, "1.6.1", CLINIC, Kind::Xray).await;
+    let bytes = header();
+    put(&room, item, &bytes, "dicom").await;
+    let object = ObjectHash::of(&bytes);
+    let path = room.store.preview_path(&object);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    crate::ingest::samples::overwrite(&path, b"a picture");
+    let made = room.store.write(move |tx| {
+        Box::pin(async move {
+            let mut batch = crate::store::Batch::on(tx);
+            crate::jobs::add(&mut batch, "preview", &object.to_hex(), NOW);
+            batch.run().await?;
+            crate::jobs::made(tx, 1, ObjectHash::of(b"a picture"), NOW).await
+        })
+    });
+    made.await.unwrap();
+    let key = StudyKey { clinic: ClinicId::parse(CLINIC).unwrap(), uid: StudyUid::parse("1.6.1").unwrap() };
+    let reader = liu();
+    let shown = async || room.desk.preview(&reader, &key, &object, NOW).await.unwrap();
+    assert_eq!(shown().await.as_deref(), Some(&b"a picture"[..]));
+    crate::ingest::samples::overwrite(&path, b"another patient's");
+    assert_eq!(shown().await, None);
+    assert_eq!(super::custody::number(&room, "SELECT count(*) FROM job WHERE state = 'open'").await, 1);
 }

@@ -10,7 +10,6 @@ use crate::state::Viewer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header;
-use relay_core::codes::Code;
 
 /// A JPEG of at most 1024 pixels on its long side, with the default window.
 #[utoipa::path(get, path = "/studies/{clinic}/{study_uid}/instances/{hash}/preview", tag = "instance",
@@ -27,16 +26,13 @@ pub(crate) async fn preview(
     At((clinic, uid, hash)): At<(String, String, String)>,
 ) -> Result<Response, Problem> {
     let at = address(&clinic, &uid, &hash)?;
-    let bytes =
-        match state.desk.preview_path(caller.reader(), &at.study, &at.object, state.clock.now()).await? {
-            Some(path) => tokio::fs::read(&path)
-                .await
-                .map_err(|error| Problem::new(Code::StorageFailed, "preview", error.to_string()))?,
-            None => {
-                let path = at.path(&state, caller.reader()).await?;
-                let cost = pool::cost_mib(&path).await?;
-                state.decoders.run(cost, move || picture::jpeg(&path)).await?
-            }
-        };
+    let bytes = match state.desk.preview(caller.reader(), &at.study, &at.object, state.clock.now()).await? {
+        Some(bytes) => bytes,
+        None => {
+            let path = at.path(&state, caller.reader()).await?;
+            let cost = pool::cost_mib(&path).await?;
+            state.decoders.run(cost, move || picture::jpeg(&path)).await?
+        }
+    };
     Ok(([(header::CONTENT_TYPE, "image/jpeg")], bytes).into_response())
 }
