@@ -64,7 +64,8 @@ export interface paths {
         };
         /**
          * Live events (`text/event-stream`). First comes an event `hello` with `{"now_ms":…}`: from then on nothing is missed.
-         *     Each `message` event holds one change as JSON.
+         *     Each `message` event holds one change as JSON. An event `reset` with `{"seq":…}` follows the greeting where the client has
+         *     seen more than there is (the county was restored from a backup): everything shown is to be read anew.
          */
         get: operations["events"];
         put?: never;
