@@ -97,7 +97,8 @@ impl StudyFacts {
                 views.push(view);
             }
             let part: (String, String) = (c.get("body_part")?, c.get("laterality")?);
-            if !(part.0.is_empty() && part.1.is_empty()) && !parts.contains(&part) {
+            let named = !part.0.is_empty() || !part.1.is_empty();
+            if named && !parts.contains(&part) {
                 parts.push(part);
             }
         }

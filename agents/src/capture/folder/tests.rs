@@ -4,7 +4,7 @@ use crate::courier::ports::Outbox as _;
 use crate::spool::{SpoolLimits, SpoolOptions};
 use crate::testing;
 use relay_core::clock::{ManualClock, UtcMs};
-use relay_core::durable::FaultyDisk;
+use relay_core::durable::{FaultyDisk, RealDisk};
 use relay_core::ids::ClinicId;
 use relay_core::study::{Class, Completeness, Kind};
 use std::io::Write as _;
@@ -352,7 +352,7 @@ async fn a_folder_that_was_there_and_vanishes_is_a_fault_and_nothing_is_made_in_
     let mut first = watcher(dir.path(), &spool);
     first.round(1000).await.unwrap();
     let (root, away) = (first.root().to_owned(), dir.path().join("away"));
-    std::fs::rename(&root, &away).unwrap();
+    RealDisk.rename(&root, &away).unwrap();
     // Also after a restart.
     let mut again = Watcher::new(first.folder.clone(), dir.path(), spool.clone());
     for watcher in [&mut first, &mut again] {
@@ -366,7 +366,7 @@ async fn a_folder_that_was_there_and_vanishes_is_a_fault_and_nothing_is_made_in_
     assert!(again.round(1000).await.is_err());
     assert_eq!(names(&root), Vec::<String>::new());
     std::fs::remove_dir(&root).unwrap();
-    std::fs::rename(&away, &root).unwrap();
+    RealDisk.rename(&away, &root).unwrap();
     again.round(1000).await.unwrap();
     assert!(again.health().troubles().is_empty());
 }
@@ -395,7 +395,7 @@ async fn a_name_in_gb18030_is_read_as_people_wrote_it() {
     let mut watcher = watcher(dir.path(), &spool);
     let name = std::ffi::OsStr::from_bytes(&[0xCD, 0xF5, 0xB7, 0xBC, b'.', b'x', b'm', b'l']);
     testing::write(watcher.root(), "a", testing::AECG);
-    std::fs::rename(watcher.root().join("a"), watcher.root().join(name)).unwrap();
+    RealDisk.rename(&watcher.root().join("a"), &watcher.root().join(name)).unwrap();
     watcher.round(1000).await.unwrap();
     assert_eq!(watcher.round(3000).await.unwrap(), 1);
     assert_eq!(names(&watcher.root().join("done")), ["王芳.xml"]);

@@ -25,7 +25,7 @@ async fn a_damaged_row_is_left_out_of_the_list_and_named_and_every_other_stands(
         let ids: Vec<i64> = list.rows.iter().map(|row| row.id).collect();
         assert_eq!(ids, [good], "{column}");
         // What the query itself does not find is named all the same.
-        let named = crate::queue::damaged(&mut *room.store.read().await.unwrap()).await.unwrap();
+        let named = crate::queue::damaged(&mut room.store.read().await.unwrap()).await.unwrap();
         let named: Vec<String> = named.iter().map(ToString::to_string).collect();
         assert!(named.len() == 1 && named[0].contains(&format!("column {column}")), "{column}: {named:?}");
         // *Next case* passes it over.
