@@ -100,7 +100,11 @@ impl Invalid {
     pub fn zh(&self) -> String {
         match self {
             Self::Package(error) => format!("签名无效，请勿使用：报告包损坏（{error}）"),
-            Self::Report(error) => format!("签名无效，请勿使用：{}", error.zh()),
+            Self::Report(error) => {
+                let why = error.zh();
+                // The verifier's own first words say the same.
+                format!("签名无效，请勿使用：{}", why.strip_prefix("报告无效，请勿使用：").unwrap_or(&why))
+            }
         }
     }
 }
